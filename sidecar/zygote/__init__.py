@@ -1,0 +1,22 @@
+"""The zygote: owns an attempt from fork to empty tree. Its process, deadline, output, result and exit status.
+
+It runs in the interpreter of the jobs, single-threaded, in one blocking loop, so that fork is safe. It imports nothing
+of a user's before a fork. It knows no job states and no database: it is told `start` and `stop`, it tells what
+`exited`, and holds that until it hears `recorded`, so that a daemon may die at any moment and lose nothing.
+
+    channel.py   messages to and from the daemon, batched
+    loop.py      the loop: what to do when something happens
+    attempt.py   one attempt as its zygote sees it
+    tree.py      the end of a process tree
+    child.py     from fork to the job's first instruction, and the call itself: the job's side
+    kernel.py    the system calls that Python's standard library does not have
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the zygote until its keeper or its daemon's socket is gone; the fds come by name."""
+    from .loop import serve
+
+    serve()

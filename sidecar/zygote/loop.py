@@ -1,0 +1,350 @@
+"""The loop: one wait, then whatever happened, in the order in which it costs others least.
+
+What can happen: the daemon says something, an attempt writes, an attempt's main process ends, a stray ends, a deadline
+comes, the keeper is gone. Each has one function. Nothing here blocks but the wait itself; nothing is polled.
+
+The daemon may be dead or stopped at any time: deadlines are kept all the same, endings are held until it (or the next
+one) says they are recorded. The keeper's end is ours: we end every tree and go.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import child, kernel, tree
+from .attempt import ESCALATION, KILLED, RUNNING, SWEEPING, TERMINATED, Attempt, Key
+from .channel import Channel
+
+PROTOCOL = 1
+_REPORT_ROOM = 80 * 1024  # beside a result: an error with its message and traceback
+_NOT_FOR_JOBS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                 "INVOCATION_ID", "JOURNAL_STREAM", "LD_BIND_NOW", "SIDECAR_CONFIG", "SIDECAR_SLOTS",
+                 "SIDECAR_DEATHS")  # fmt: skip
+_FROM_ROOT = ("PATH", "HOME", "USER", "LANG", "TZ")
+
+
+def serve() -> None:
+    """Set up from the fds that the keeper passed by name, then run."""
+    names = dict(zip(os.environ["LISTEN_FDNAMES"].split(":"), range(3, 1024), strict=False))
+    for fd in names.values():
+        os.set_inheritable(fd, False)
+    kernel.become_subreaper()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _clean_environment()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    zygote = Zygote(Channel(socket.socket(fileno=names["daemon"])), names["lifeline"])
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # this loop makes no cycles; jobs get it back
+    zygote.run()
+
+
+def _clean_environment() -> None:
+    """Leave in our environment what a job may see: run by a user, the user's own; run by root, next to nothing."""
+    for name in list(os.environ):
+        ours = name in _NOT_FOR_JOBS
+        stranger = os.geteuid() == 0 and name not in _FROM_ROOT and not name.startswith("SIDECAR_")
+        if ours or stranger:
+            del os.environ[name]
+
+
+class Zygote:
+    """All that one zygote knows: attempts under way, endings not yet recorded, and its runtime."""
+
+    def __init__(self, channel: Channel, lifeline: int) -> None:
+        self.channel = channel
+        self.poll = select.epoll()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.running: dict[Key, Attempt] = {}
+        self.sweeping: list[Attempt] = []
+        self.held: dict[Key, list[Any]] = {}
+        self.strays: dict[int, int] = {}  # pid -> pidfd
+        self.alarms: list[tuple[float, int, int, Attempt]] = []
+        self.alarm_number = 0
+        self.record: dict[str, Any] | None = None  # the runtime, from the first hello
+        self.result_limit = self.output_limit = 0
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.retired = False
+        self.watch(channel.sock.fileno(), self.on_messages)
+        self.watch(lifeline, self.on_keeper_gone)
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+
+    def watch(self, fd: int, handler: Callable[[], None]) -> None:
+        """Call `handler` whenever `fd` is readable."""
+        self.handlers[fd] = handler
+        self.poll.register(fd, select.EPOLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget `fd`, before it is closed: a later child inherits it, and stale events would arrive."""
+        self.poll.unregister(fd)
+        del self.handlers[fd]
+
+    def run(self) -> None:
+        """Run until the keeper is gone, or until retired and empty."""
+        while not (self.retired and not self.running and not self.sweeping):
+            for fd, _ in self.poll.poll(self.until_alarm()):
+                handler = self.handlers.get(fd)  # an earlier event of this round may have unwatched it
+                if handler is not None:
+                    handler()
+            self.fire_alarms()
+            self.flush()
+
+    def until_alarm(self) -> float | None:
+        """Return the seconds until the next deadline, None when there is none."""
+        while self.alarms and self.alarms[0][3].stage != self.alarms[0][2]:
+            heapq.heappop(self.alarms)  # that stage is over
+        return max(0.0, self.alarms[0][0] - time.monotonic()) if self.alarms else None
+
+    def flush(self) -> None:
+        """Write to the daemon; while it does not read, wait until it could."""
+        try:
+            done = self.channel.flush()
+            self.poll.modify(self.channel.sock.fileno(), select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT)
+        except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+            self.retired = True
+
+    # -- the daemon speaks --------------------------------------------------------------------------------------
+
+    def on_messages(self) -> None:
+        """Take what the daemon said."""
+        messages, open_ = self.channel.receive()
+        for name, *rest in messages:
+            getattr(self, "told_" + name)(*rest)
+        if not open_ and not self.retired:
+            self.retired = True
+            self.unwatch(self.channel.sock.fileno())
+
+    def told_hello(self, record: dict[str, Any], limits: dict[str, int]) -> None:
+        """A daemon (the first, or the next one): say what is here, and again every ending it may not know."""
+        if self.record is None:
+            self.adopt(record)
+        self.result_limit, self.output_limit = limits["result"], limits["output"]
+        for attempt in self.running.values():
+            attempt.followed = False
+        here = [list(a.key) for a in (*self.running.values(), *self.sweeping)]
+        self.channel.send(["hello", {"pid": os.getpid(), "protocol": PROTOCOL, "attempts": here}])
+        for message in self.held.values():
+            self.channel.send(message)
+
+    def adopt(self, record: dict[str, Any]) -> None:
+        """Become the zygote of this runtime: its path in front, its environment for every job."""
+        self.record = record
+        sys.path[:] = list(dict.fromkeys([*record.get("path", ()), *sys.path]))
+        os.environ.update(record.get("env", {}))
+
+    def told_stop(self, key: list[int], reason: str) -> None:
+        """End an attempt before its time: the same escalation as at its deadline."""
+        attempt = self.running.get((key[0], key[1]))
+        if attempt is not None and attempt.stage == RUNNING:
+            attempt.reason = reason
+            self.escalate(attempt)
+
+    def told_kill(self, key: list[int]) -> None:
+        """End an attempt now; it has been told to stop before."""
+        attempt = self.running.get((key[0], key[1]))
+        if attempt is not None and attempt.stage == TERMINATED:
+            self.escalate(attempt)
+
+    def told_follow(self, key: list[int]) -> None:
+        """Send the tail now and whatever is written from now on."""
+        attempt = self.running.get((key[0], key[1]))
+        if attempt is not None and not attempt.followed:
+            attempt.followed = True
+            self.channel.send(["output", key, attempt.tail.value()], droppable=True)
+
+    def told_tail(self, key: list[int], ticket: int) -> None:
+        """Answer with the tail of a running attempt, None when it is not here."""
+        attempt = self.running.get((key[0], key[1]))
+        tail = None if attempt is None else attempt.tail
+        self.channel.send(["tail", ticket, tail and tail.value(), tail.dropped if tail else 0])
+
+    def told_recorded(self, keys: list[list[int]]) -> None:
+        """Forget endings that the store has."""
+        for seq, number in keys:
+            self.held.pop((seq, number), None)
+
+    # -- an attempt begins --------------------------------------------------------------------------------------
+
+    def told_start(self, key: list[int], fields: dict[str, Any]) -> None:
+        """Fork an attempt; what cannot even be forked has ended before it began."""
+        seq, number = key
+        try:
+            attempt = self.fork((seq, number), fields)
+        except OSError as error:
+            return self.hold((seq, number), _stillborn(key, error))
+        self.running[attempt.key] = attempt
+        attempt.grace = fields["grace"]
+        attempt.started = time.time()
+        self.watch(attempt.pidfd, lambda: self.on_main_gone(attempt))
+        self.watch(attempt.output, lambda: self.on_output(attempt))
+        self.set_alarm(attempt, fields["timeout"])
+
+    def fork(self, key: Key, fields: dict[str, Any]) -> Attempt:
+        """Make pipe, report and process. Raises OSError with nothing left open when the kernel refuses."""
+        record = self.record or {}
+        plan = child.Plan(fields, self.environment(fields), record.get("cwd"), self.result_limit)
+        kept: list[int] = []
+        given: list[int] = []
+        try:
+            report = kernel.report_file(4 + self.result_limit + _REPORT_ROOM)
+            kept.append(report)
+            output, writing = os.pipe2(os.O_CLOEXEC)
+            kept.append(output)
+            given.append(writing)
+            os.set_blocking(output, False)
+            stdin = self.null
+            if "stdin" in fields:
+                stdin = kernel.memory_file(fields["stdin"])
+                given.append(stdin)
+            parent = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                gc.enable()
+                if plan.argv is None:
+                    os.environ.update(self.additions(fields))
+                child.run(plan, parent, stdin, writing, report, record.get("setup"))
+            return Attempt(key, pid, _open_pidfd(pid), output, report, self.output_limit)
+        except OSError:
+            for fd in kept:
+                os.close(fd)
+            raise
+        finally:
+            for fd in given:
+                os.close(fd)
+
+    def additions(self, fields: dict[str, Any]) -> dict[str, str]:
+        """Return what this job's environment has beside the runtime's."""
+        return {**fields.get("env", {}), **fields["ours"]}
+
+    def environment(self, fields: dict[str, Any]) -> dict[str, str]:
+        """Return the whole environment of a command; a call changes its own in place instead."""
+        return {**os.environ, **self.additions(fields)} if "argv" in fields else {}
+
+    # -- an attempt goes on -------------------------------------------------------------------------------------
+
+    def on_output(self, attempt: Attempt) -> None:
+        """Keep what was written; once per round, so that a flood costs its share and no more."""
+        data = attempt.read_output()
+        if data is None:
+            self.close_output(attempt)
+        elif data and attempt.followed:
+            self.channel.send(["output", list(attempt.key), data], droppable=True)
+
+    def close_output(self, attempt: Attempt) -> None:
+        """Stop reading: every writer is gone, or the attempt is over. Says nothing about the job's life."""
+        if attempt.output >= 0:
+            self.unwatch(attempt.output)
+            os.close(attempt.output)
+            attempt.output = -1
+
+    def set_alarm(self, attempt: Attempt, delay: float) -> None:
+        """Set when the present stage of an attempt ends."""
+        attempt.deadline = time.monotonic() + delay
+        self.alarm_number += 1
+        heapq.heappush(self.alarms, (attempt.deadline, self.alarm_number, attempt.stage, attempt))
+
+    def fire_alarms(self) -> None:
+        """Escalate every attempt whose stage is overdue."""
+        while self.until_alarm() == 0.0:
+            attempt = heapq.heappop(self.alarms)[3]
+            if attempt.stage == RUNNING:
+                attempt.reason = "timeout"
+            self.escalate(attempt)
+
+    def escalate(self, attempt: Attempt) -> None:
+        """Take the next step towards the end: SIGTERM, after the grace SIGKILL. SIGCONT wakes what is stopped."""
+        number, attempt.stage = ESCALATION[attempt.stage]
+        tree.signal_group(attempt.pid, number)
+        tree.signal_group(attempt.pid, signal.SIGCONT)
+        if attempt.stage != KILLED:
+            self.set_alarm(attempt, attempt.grace)
+
+    # -- an attempt ends ----------------------------------------------------------------------------------------
+
+    def on_main_gone(self, attempt: Attempt) -> None:
+        """Its main process has ended, and is a zombie that holds its number: end its group, reap it, sweep."""
+        self.unwatch(attempt.pidfd)
+        os.close(attempt.pidfd)
+        tree.signal_group(attempt.pid, signal.SIGKILL)
+        _, attempt.status, attempt.rusage = os.wait4(attempt.pid, 0)
+        attempt.ended = time.time()
+        attempt.stage = SWEEPING
+        del self.running[attempt.key]
+        self.sweeping.append(attempt)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Kill what ended trees left behind; when nothing is left, their attempts are over."""
+        mains = {attempt.pid for attempt in self.running.values()}
+        while strays := set(tree.children()) - mains:
+            alive = tree.kill_strays(strays)
+            self.watch_strays(alive)
+            if alive:
+                return  # the end of each brings us back here
+        self.watch_strays(set())
+        for attempt in self.sweeping:
+            self.end(attempt)
+        self.sweeping.clear()
+
+    def watch_strays(self, alive: set[int]) -> None:
+        """Be woken when one of these killed children can be reaped; forget those that were."""
+        for pid in self.strays.keys() - alive:
+            self.unwatch(self.strays[pid])
+            os.close(self.strays.pop(pid))
+        for pid in alive - self.strays.keys():
+            self.strays[pid] = os.pidfd_open(pid)
+            self.watch(self.strays[pid], self.sweep)
+            for attempt in self.sweeping:
+                attempt.survivors += 1
+
+    def end(self, attempt: Attempt) -> None:
+        """Tell how an attempt ended, now that nothing of it lives."""
+        for data in attempt.drain_output():
+            if attempt.followed:
+                self.channel.send(["output", list(attempt.key), data], droppable=True)
+        self.close_output(attempt)
+        self.hold(attempt.key, attempt.exited(self.result_limit + _REPORT_ROOM))
+        os.close(attempt.report)
+
+    def hold(self, key: Key, message: list[Any]) -> None:
+        """Tell an ending, and keep it until it is recorded."""
+        self.held[key] = message
+        self.channel.send(message)
+
+    def on_keeper_gone(self) -> None:
+        """Nobody holds us any more: leave nothing behind."""
+        for attempt in self.running.values():
+            tree.signal_group(attempt.pid, signal.SIGKILL)
+        while tree.children():
+            tree.kill_strays(set(tree.children()))
+            time.sleep(0.001)  # dying takes the kernel a moment, and there is nothing else left to wait for
+        os._exit(0)
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # out of descriptors: what we could not watch must not run
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def _stillborn(key: list[int], error: OSError) -> list[Any]:
+    """Make the ending of an attempt that could not be forked: nothing of it ever ran."""
+    now = time.time()
+    return ["exited", key, {
+        "reason": "unborn", "status": None, "signal": None, "started": None, "ended": now, "user": 0.0, "system": 0.0,
+        "max_rss": 0, "report": b"", "tail": str(error).encode(), "dropped": 0, "survivors": 0,
+    }]  # fmt: skip

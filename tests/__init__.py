@@ -1,0 +1,1 @@
+"""The tests mirror sidecar/; system/ holds those with a real daemon and real children."""

@@ -1,0 +1,106 @@
+"""A real zygote as a process, and the daemon's end of its channel in the test's hands."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import msgpack
+
+from sidecar.boot import command
+from sidecar.zygote.channel import Channel
+
+LIMITS = {"result": 1024 * 1024, "output": 64 * 1024}
+OURS = {"SIDECAR_JOB_ID": "0", "SIDECAR_ATTEMPT": "1", "SIDECAR_QUEUE": "default", "SIDECAR_DEADLINE": "0"}
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class ZygoteProcess:
+    """Starts a zygote as the keeper does; `start` jobs, `wait` for their endings."""
+
+    def __init__(self, record: dict[str, Any] | None = None, interpreter: str = sys.executable) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        life, self.lifeline = os.pipe2(os.O_CLOEXEC)
+        path = [entry for entry in sys.path if entry.startswith("/")]
+        moved = [os.dup(theirs.fileno()), os.dup(life)]
+        environ = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "daemon:lifeline"}
+        self.pid = os.posix_spawn(
+            interpreter, command(interpreter, "sidecar.zygote", path), environ, setsid=True,
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, 100 + n) for n, fd in enumerate(moved)]
+            + [(os.POSIX_SPAWN_DUP2, 100 + n, 3 + n) for n in range(2)]
+            + [(os.POSIX_SPAWN_CLOSE, 100 + n) for n in range(2)],
+        )  # fmt: skip
+        for fd in (*moved, life):
+            os.close(fd)
+        theirs.close()
+        self.channel = Channel(ours)
+        self.number = 0
+        self.said: list[list[Any]] = []
+        self.tell("hello", record or {}, LIMITS)
+        self.hello = self.wait_for("hello")[1]
+
+    def tell(self, *message: Any) -> None:
+        """Say something to it."""
+        self.channel.send(list(message))
+        assert self.channel.flush()
+
+    def start(self, **plan: Any) -> int:
+        """Start an attempt; returns its job's number."""
+        self.number += 1
+        fields = {"timeout": 20.0, "grace": 5.0, "ours": OURS, **plan}
+        for name in ("args", "kwargs"):
+            if name in fields:
+                fields[name] = msgpack.packb(fields[name])
+        self.tell("start", [self.number, 1], fields)
+        return self.number
+
+    def run(self, **plan: Any) -> dict[str, Any]:
+        """Run an attempt and return its ending."""
+        return self.ending(self.start(**plan))
+
+    def ending(self, number: int, seconds: float = 20.0) -> dict[str, Any]:
+        """Wait for the ending of an attempt."""
+        return self.wait_for("exited", [number, 1], seconds=seconds)[2]  # type: ignore[no-any-return]
+
+    def wait_for(self, *start: Any, seconds: float = 20.0) -> list[Any]:
+        """Wait for a message that begins so, keeping the others."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for message in self.said:
+                if message[: len(start)] == list(start):
+                    self.said.remove(message)
+                    return message
+            left = deadline - time.monotonic()
+            assert left > 0, f"the zygote did not say {start} in {seconds} s, but {self.said}"
+            select.select([self.channel.sock], [], [], left)
+            messages, _ = self.channel.receive()
+            self.said += messages
+
+    def stop(self) -> None:
+        """End it as the death of its keeper would, and reap it."""
+        os.close(self.lifeline)
+        self.lifeline = -1
+        os.waitpid(self.pid, 0)
+        self.channel.close()
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.channel.close()
+        os.close(self.lifeline)
+
+
+def report(ending: dict[str, Any]) -> dict[str, Any]:
+    """Unpack what an attempt wrote on fd 3."""
+    return msgpack.unpackb(ending["report"]) if ending["report"] else {}
+
+
+def result(ending: dict[str, Any]) -> Any:
+    """Return what the call returned."""
+    return msgpack.unpackb(report(ending)["result"])
