@@ -1,0 +1,23 @@
+"""The daemon: takes jobs in, stores them, decides who runs next, records how it ended. The only room with trio.
+
+It may be killed at any moment and a next one goes on: sockets and zygotes are the keeper's, jobs are the store's. It
+never forks. The rooms, in the order in which a job meets them:
+
+    datagrams.py  connection.py  spool.py     the three doors: how bytes arrive, and what is done once they are stored
+    listener.py  handlers.py                  clients on the control socket, one function per verb
+    intake.py                                 bytes to jobs: admitted, checked
+    writer.py                                 the one task that changes the store: group commit
+    dispatcher.py                             who goes next, and what has come due
+    zygotes.py  attempts.py                   who runs it, and what its ending means
+    watch.py  views.py                        who waits for a job, and how it looks from outside
+    keeper.py  janitor.py  life.py            the line to the keeper, the caretaking, the whole from start to end
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the daemon of the keeper that started us; the fds come by name."""
+    from .life import run
+
+    run()

@@ -1,0 +1,214 @@
+"""The book of attempts under way, and what happens when one ends: decide, record, tell.
+
+An attempt needs no task of its own: its zygote owns process, deadline and output, so all that is left here is an entry
+in a book between the claim's commit and the commit of its ending. The entry is the slot.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import trio
+
+from .. import wire
+from ..config import Config
+from ..job import Ending, Outcome, State
+from ..policy import conclude
+from ..protocol import parse_report
+from ..store import Conclusion, Running, Store
+from .watch import Watch
+from .writer import Writer
+from .zygotes import Events, Key, Zygote, Zygotes
+
+log = logging.getLogger("sidecar")
+
+_UNBORN_PAUSE = 0.1  # seconds without claims after the kernel refused a fork
+
+
+class Entry(NamedTuple):
+    """One attempt under way."""
+
+    key: Key
+    id: bytes
+    generation: int
+
+
+class Recorded(NamedTuple):
+    """What the store says of an ending that was recorded."""
+
+    id: bytes
+    lane: int
+    state: State
+    outcome: Outcome | None
+
+
+class Attempts(Events):
+    """The book. `free` says how many slots are free; `changed` is called when one comes free."""
+
+    def __init__(self, config: Config, writer: Writer, watch: Watch) -> None:
+        self.config = config
+        self.zygotes: Zygotes  # set by the daemon: the two know each other
+        self.freed: Callable[[Recorded | None], None]  # the dispatcher's
+        self.entries: dict[Key, Entry] = {}
+        self.counters = {"started": 0, "ended": 0, "retried": 0, "interrupted": 0}
+        self._writer = writer
+        self._watch = watch
+        self._recording: set[Key] = set()
+        self.pause_until = 0.0
+        self._empty = trio.Event()
+
+    @property
+    def free(self) -> int:
+        """Return how many attempts may begin now."""
+        if trio.current_time() < self.pause_until:
+            return 0
+        return self.config.slots - len(self.entries)
+
+    def enter(self, key: Key, id: bytes, generation: int) -> None:
+        """Note an attempt that a zygote was, or is now, told to start."""
+        self.entries[key] = Entry(key, id, generation)
+        zygote = self.zygotes.get(generation)
+        if zygote is not None:
+            zygote.attempts += 1
+
+    def find(self, id: bytes) -> Entry | None:
+        """Return the entry of a job that runs."""
+        return next((entry for entry in self.entries.values() if entry.id == id), None)
+
+    def zygote_of(self, entry: Entry) -> Zygote | None:
+        """Return the zygote that runs an attempt, None when it is dead."""
+        return self.zygotes.get(entry.generation)
+
+    async def wait_until_empty(self) -> None:
+        """Return when no attempt is under way and every ending is recorded."""
+        while self.entries:
+            self._empty = trio.Event()
+            await self._empty.wait()
+
+    def stop(self, entry: Entry, reason: str) -> None:
+        """Have an attempt ended: SIGTERM, after the grace SIGKILL, by its zygote."""
+        zygote = self.zygote_of(entry)
+        if zygote is not None:
+            zygote.send(["stop", list(entry.key), reason])
+
+    def kill(self, entry: Entry) -> None:
+        """Have an attempt that was told to stop ended now."""
+        zygote = self.zygote_of(entry)
+        if zygote is not None:
+            zygote.send(["kill", list(entry.key)])
+
+    # -- what zygotes tell ----------------------------------------------------------------------------------------
+
+    def exited(self, ending: Ending) -> None:
+        """Record an ending; a zygote repeats it until it hears that we have."""
+        key = (ending.seq, ending.number)
+        if key in self._recording:
+            return
+        self._recording.add(key)
+        self._writer.put(lambda store: self._record(store, ending), lambda recorded: self._over(key, recorded))
+
+    def unborn(self, key: Key, why: str) -> None:
+        """Give back a claim whose process could not be made: the machine is out of something."""
+        log.warning("cannot fork an attempt: %s; no new ones for %g s", why, _UNBORN_PAUSE)
+        self.pause_until = trio.current_time() + _UNBORN_PAUSE
+        self._give_back(key)
+
+    def wrote(self, key: Key, data: bytes) -> None:
+        """Pass output on to whoever follows."""
+        entry = self.entries.get(key)
+        if entry is not None:
+            self._watch.wrote(entry.id, key[1], data)
+
+    def present(self, generation: int, keys: set[Key]) -> None:
+        """A zygote said what it has: what we believed it had, and it does not, was never started."""
+        for entry in list(self.entries.values()):
+            if entry.generation == generation and entry.key not in keys and entry.key not in self._recording:
+                self._give_back(entry.key)
+
+    def died(self, generation: int) -> None:
+        """A zygote is dead: its attempts are interrupted."""
+        for entry in list(self.entries.values()):
+            if entry.generation == generation:
+                self.crashed(entry.key)
+
+    def crashed(self, key: Key) -> None:
+        """Record that an attempt went down with its zygote."""
+        self.exited(Ending(*key, "crash", None, None, None, time.time(), 0.0, 0.0, 0, b"", b"", 0, 0))
+
+    def ready(self) -> None:
+        """A zygote can take attempts."""
+        self.freed(None)
+
+    # -- recording ------------------------------------------------------------------------------------------------
+
+    def _record(self, store: Store, ending: Ending) -> Recorded | None:
+        running = store.get_running(ending.seq, ending.number)
+        if running is None:
+            return None
+        conclusion = self._conclude(running, ending)
+        state, outcome = store.record(running, ending, conclusion)
+        return Recorded(running.id, running.lane, state, outcome)
+
+    def _conclude(self, running: Running, ending: Ending) -> Conclusion:
+        report = parse_report(ending.report)
+        options = wire.unpack(running.body)
+        before = (running.failures, running.interruptions, running.crashes)
+        event, due, counts, error = conclude(
+            ending, report, options, before, bool(running.cancel_wanted), random.random()
+        )
+        retention = self.config.retention
+        kept = retention.succeeded if event == "succeed" else retention.others
+        return Conclusion(
+            event=event,
+            due=due,
+            forget=ending.ended + kept,
+            failures=counts[0],
+            interruptions=counts[1],
+            crashes=counts[2],
+            reason=f"interrupted {counts[2]} times" if event == "lose" else None,
+            result=None if error else report.get("result"),
+            result_error=None if error else report.get("result_error"),
+            error=wire.pack(error) if error else None,
+        )
+
+    def _over(self, key: Key, recorded: Recorded | None) -> None:
+        self._recording.discard(key)
+        entry = self._leave(key)
+        if entry is not None:
+            zygote = self.zygote_of(entry)
+            if zygote is not None:
+                zygote.send(["recorded", [list(key)]])
+        if recorded is not None:
+            self.counters["ended"] += 1
+            if recorded.state is State.DONE:
+                self._watch.ended(recorded.id)
+            else:
+                self.counters["retried" if recorded.state is State.SCHEDULED else "interrupted"] += 1
+        self.freed(recorded)
+
+    def _give_back(self, key: Key) -> None:
+        entry = self._leave(key)
+        if entry is None:
+            return
+
+        def give_back(store: Store) -> None:
+            if store.give_back(*key):
+                now = time.time()
+                store.cancel(key[0], now, now + self.config.retention.others)
+                self._watch.ended(entry.id)
+
+        self._writer.put(give_back, lambda _: self.freed(None))
+
+    def _leave(self, key: Key) -> Entry | None:
+        entry = self.entries.pop(key, None)
+        zygote = entry and self.zygotes.get(entry.generation)
+        if zygote:
+            zygote.attempts -= 1
+            zygote.idle_since = trio.current_time()
+        if not self.entries:
+            self._empty.set()
+        return entry

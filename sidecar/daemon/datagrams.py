@@ -1,0 +1,145 @@
+"""The hand-off socket: peek a batch, commit it, only then receive and drop it.
+
+Killed in between, we (or the next daemon) find the batch in the kernel again, and the client-made ids make the second
+insert a no-op. What is consumed is counted in bytes, never in messages: the kernel skips an empty datagram when peeking
+with an offset, so counting messages would drop somebody else's (design 4.2 has the figures).
+
+    peek      with SO_PEEK_OFF, MSG_PEEK | MSG_TRUNC: each peek goes on behind the last; add up the real lengths
+    stop at   nothing more, the budget, a truncated datagram (its rest would be peeked as if it were another one), or
+              one that lost descriptors (its receipt may block on a lingering socket, so it is received in a thread)
+    commit    then receive until that many bytes are gone
+    empty     readable but nothing to peek: the head is an empty datagram; receive it
+
+Never is readability waited for while anything peeked is unconsumed: the socket stays readable, that would spin.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from typing import NamedTuple
+
+import trio
+
+from ..errors import NoSpace
+from ..job import Job
+from .intake import Intake
+
+SO_PEEK_OFF = 42
+_CREDENTIALS = struct.Struct("3i")
+_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)  # exactly: with more room the kernel would hand us descriptors
+_LARGEST = 256 * 1024  # over what a sender's default buffer lets through
+_BATCH_MESSAGES = 256
+_BATCH_BYTES = 1024 * 1024
+_FULL_PAUSE = 0.5
+
+
+class Batch(NamedTuple):
+    """What one round of peeking found."""
+
+    jobs: list[Job]
+    size: int  # bytes to receive once it is stored
+    with_descriptors: bool  # the last one may block its receiver
+
+
+class Datagrams:
+    """Reads the hand-off socket, one batch after the other."""
+
+    def __init__(self, sock: socket.socket, intake: Intake) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)  # it outlives the reader before us
+        self._sock = sock
+        self._intake = intake
+        self._buffer = bytearray(_LARGEST)
+        self._view = memoryview(self._buffer)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._round = trio.Event()  # set, and replaced, whenever everything that was there is stored
+
+    async def run(self) -> None:
+        """Take in datagrams until cancelled."""
+        while True:
+            await self.take_all()
+            self._round.set()
+            self._round = trio.Event()
+            await trio.lowlevel.wait_readable(self._sock)
+
+    async def take_all(self) -> None:
+        """Take in what is there; returns when the socket is empty."""
+        while True:
+            readable = self._readable()  # asked before the peek: what comes in between must not be taken for empty
+            batch = self._peek()
+            if batch.size:
+                await self._store(batch.jobs)
+                await self._consume(batch)
+            elif not readable or not self._receive_empty():
+                return
+
+    async def caught_up(self) -> None:
+        """Return when everything that was in the socket at the call has been stored."""
+        if self._readable():
+            await self._round.wait()
+
+    def _readable(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    def _peek(self) -> Batch:
+        jobs: list[Job] = []
+        size = count = 0
+        while count < _BATCH_MESSAGES and size < _BATCH_BYTES:
+            try:
+                length, ancillary, flags, _ = self._sock.recvmsg_into(
+                    [self._buffer], _ANCILLARY, socket.MSG_PEEK | socket.MSG_TRUNC
+                )
+            except BlockingIOError:
+                break
+            count += 1
+            if length == 0:
+                break  # an empty datagram, or the end of a socket that was shut down
+            size += length
+            if flags & socket.MSG_TRUNC:
+                self._intake.unreadable(f"datagrams: {length} bytes are too many for a datagram, use the stream")
+                break
+            job = self._intake.read_handoff(self._view[:length], _sender(ancillary), "datagrams")
+            if job is not None:
+                jobs.append(job)
+            if flags & socket.MSG_CTRUNC:
+                return Batch(jobs, size, True)
+        return Batch(jobs, size, False)
+
+    async def _store(self, jobs: list[Job]) -> None:
+        """Commit, however long the disk stays full: what is in the kernel is safe there, and its senders are told."""
+        while jobs:
+            try:
+                return await self._intake.store(jobs)
+            except NoSpace:
+                await trio.sleep(_FULL_PAUSE)
+
+    async def _consume(self, batch: Batch) -> None:
+        if batch.with_descriptors:
+            await trio.to_thread.run_sync(self._receive, batch.size)
+        else:
+            self._receive(batch.size)
+
+    def _receive(self, size: int) -> None:
+        while size > 0:
+            size -= self._sock.recv_into(self._buffer, 1, socket.MSG_TRUNC)
+
+    def _receive_empty(self) -> bool:
+        """Receive the empty datagram at the head, which is why nothing could be peeked; False at the socket's end."""
+        _, ancillary, _, _ = self._sock.recvmsg_into([self._buffer], _ANCILLARY)
+        if not ancillary:  # no sender: not a datagram, the socket was shut down and is drained
+            return False
+        self._intake.unreadable("datagrams: an empty one")
+        return True
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int | None:
+    """Return the uid that the kernel vouches for, None when it does not."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and len(data) == _CREDENTIALS.size:
+            uid: int = _CREDENTIALS.unpack(data)[1]
+            return uid
+    return None

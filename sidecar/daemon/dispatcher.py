@@ -1,0 +1,196 @@
+"""Who goes next: fills free slots inside the writer's transaction, and wakes what has come due.
+
+Lanes (user, queue, runtime) are the unit: a lane whose zygote is not there is passed over at no cost. Among the lanes
+that can start, higher priority goes first; within a priority they take turns, so that a flood in one lane does not
+starve another; within a lane, earlier first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import trio
+
+from .. import wire
+from ..config import Config
+from ..job import Claim, State
+from ..protocol import show_id
+from ..store import Lane, Store
+from .attempts import Attempts, Recorded
+from .watch import Watch
+from .writer import Writer
+from .zygotes import Zygote, Zygotes
+
+_CLOCK_CHECK = 30.0  # seconds: the longest sleep towards a time of day, since that clock may be set meanwhile
+
+
+class Start(NamedTuple):
+    """A claim and the zygote it goes to."""
+
+    claim: Claim
+    lane: Lane
+    zygote: Zygote
+
+
+class Dispatcher:
+    """Keeps in memory only which lanes may have queued jobs, and the next instant at which something is due."""
+
+    def __init__(self, config: Config, writer: Writer, attempts: Attempts, zygotes: Zygotes, watch: Watch) -> None:
+        self._config = config
+        self._writer = writer
+        self._attempts = attempts
+        self._zygotes = zygotes
+        self._watch = watch
+        self._lanes: dict[int, Lane] = {}
+        self._waiting: list[int] = []  # in the order of their turns
+        self._instant = math.inf
+        self._sooner = trio.Event()
+        self.draining = False
+
+    # -- what may be waiting --------------------------------------------------------------------------------------
+
+    def recover(self, store: Store) -> None:
+        """Begin from what the store holds."""
+        self.reconsider_from(store.waiting_lanes())
+        self._instant = store.next_instant() or math.inf
+
+    def reconsider_from(self, lanes: Any) -> None:
+        """Note lanes that may have queued jobs."""
+        self._waiting += [lane for lane in lanes if lane not in self._waiting]
+
+    def reconsider(self) -> None:
+        """Look at every known lane again: a transaction was rolled back."""
+        self.reconsider_from(self._lanes)
+
+    def inserted(self, lanes: set[int], instant: float) -> None:
+        """Note what an insert brought: lanes with queued jobs, and the next time of day that matters."""
+        self.reconsider_from(lanes)
+        self.set_alarm(instant)
+
+    def set_alarm(self, instant: float) -> None:
+        """Wake at `instant` (Unix seconds) if that is sooner than what is known."""
+        if instant < self._instant:
+            self._instant = instant
+            self._sooner.set()
+
+    def freed(self, recorded: Recorded | None) -> None:
+        """A slot, a zygote or a job has come free: look again in the next transaction."""
+        if recorded is None:
+            self.reconsider()
+            self._sooner.set()
+        elif recorded.state is State.QUEUED:
+            self.reconsider_from([recorded.lane])
+        elif recorded.state is State.SCHEDULED:
+            self._instant = -math.inf  # the alarm asks the store when it is
+            self._sooner.set()
+        if self._waiting:
+            self._writer.wake()
+
+    # -- claims ---------------------------------------------------------------------------------------------------
+
+    def claim(self, store: Store) -> list[Start]:
+        """Fill the free slots; called inside every transaction."""
+        free = 0 if self.draining else self._attempts.free
+        if free <= 0 or not self._waiting:
+            return []
+        now = time.time()
+        candidates: list[tuple[int, int, int, int]] = []  # -priority, place in its lane, turn, seq
+        able: dict[int, Start] = {}
+        for turn, number in enumerate(list(self._waiting)):
+            lane = self._lane(store, number)
+            zygote = self._zygotes.pick(lane)
+            if zygote is None:
+                continue
+            rows = store.peek_lane(number, free, now)
+            if len(rows) < free:
+                self._waiting.remove(number)
+            for place, (priority, _, seq) in enumerate(rows):
+                candidates.append((priority, place, turn, seq))
+                able[seq] = Start(None, lane, zygote)  # type: ignore[arg-type]
+        candidates.sort()
+        starts = [
+            able[seq]._replace(claim=store.claim(seq, able[seq].zygote.generation, now))
+            for _, _, _, seq in candidates[:free]
+        ]
+        self._take_turns(starts, {able[seq].lane.id for *_, seq in candidates[free:]})
+        return starts
+
+    def _lane(self, store: Store, number: int) -> Lane:
+        lane = self._lanes.get(number)
+        if lane is None:
+            lane = self._lanes[number] = store.get_lane(number)
+        return lane
+
+    def _take_turns(self, starts: list[Start], left_over: set[int]) -> None:
+        """Put lanes that were served behind the others; those with jobs left over are still waiting."""
+        self.reconsider_from(left_over)
+        served = {start.lane.id for start in starts}
+        self._waiting.sort(key=lambda lane: lane in served)
+
+    def start(self, starts: list[Start]) -> None:
+        """Hand committed claims to their zygotes."""
+        touched = set()
+        for claim, lane, zygote in starts:
+            key = (claim.seq, claim.number)
+            self._attempts.enter(key, claim.id, zygote.generation)
+            self._attempts.counters["started"] += 1
+            zygote.channel.send(["start", list(key), self._plan(claim, lane)])
+            if self._watch.followed(claim.id):
+                zygote.channel.send(["follow", list(key)])
+            touched.add(zygote)
+        for zygote in touched:
+            zygote.flush()
+
+    def _plan(self, claim: Claim, lane: Lane) -> dict[str, Any]:
+        plan: dict[str, Any] = wire.unpack(claim.body)
+        plan.setdefault("timeout", self._config.timeout)
+        plan.setdefault("grace", self._config.grace)
+        plan["ours"] = {
+            "SIDECAR_JOB_ID": show_id(claim.id),
+            "SIDECAR_ATTEMPT": str(claim.number),
+            "SIDECAR_QUEUE": lane.queue,
+            "SIDECAR_DEADLINE": f"{time.time() + plan['timeout']:.3f}",
+        }
+        return plan
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    async def watch_the_clock(self) -> None:
+        """Queue what has come due, end what has not started in time, retry runtimes that could not start."""
+        while True:
+            with trio.move_on_after(self._until_alarm()):
+                await self._sooner.wait()
+            self._sooner = trio.Event()
+            if self._instant <= time.time():
+                await self._ring()
+            if self._waiting:  # for a zygote that could not start, or the end of a pause
+                self._writer.wake()
+
+    def _until_alarm(self) -> float:
+        due = max(0.0, self._instant - time.time())
+        if due != math.inf:
+            due = min(due, _CLOCK_CHECK)
+        return min(due, self._until_retry()) if self._waiting else due
+
+    def _until_retry(self) -> float:
+        now = trio.current_time()
+        later = [instant - now for instant in (self._zygotes.next_try(), self._attempts.pause_until) if instant > now]
+        return min(later, default=math.inf)
+
+    async def _ring(self) -> None:
+        now = time.time()
+        forget = now + self._config.retention.others
+        self._instant = math.inf
+
+        def ring(store: Store) -> tuple[set[int], list[bytes], float | None]:
+            lanes, expired = store.wake(now), store.expire(now, forget)
+            self.reconsider_from(lanes)  # before this transaction's claims
+            return lanes, expired, store.next_instant()
+
+        _, expired, instant = await self._writer.commit(ring)
+        for id in expired:
+            self._watch.ended(id)
+        if instant is not None:
+            self.set_alarm(instant)

@@ -1,0 +1,220 @@
+"""The daemon from its first line to its last: what is opened in which order, and what ends before what.
+
+The nurseries nest in the order in which things must die: ledger (the writer) > services (clients, zygotes, keeper)
+> intake (the doors). There are three ways to end. *Leave*: a new daemon follows, or the keeper is gone; intake stops
+where it is, attempts are left to their zygotes. *Drain*: what was handed off is taken in, attempts get `drain` seconds
+to finish, then they are ended as interrupted. *Now*: the second signal, the same without the seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import trio
+
+from ..config import BadConfig, Config, load
+from ..errors import SidecarError
+from ..places import SPOOL
+from ..store import Store
+from .attempts import Attempts
+from .datagrams import Datagrams
+from .dispatcher import Dispatcher
+from .dump import dump_on_sigquit
+from .handlers import Handlers
+from .intake import Intake
+from .janitor import Janitor
+from .keeper import Keeper
+from .listener import Listener
+from .spool import Spool
+from .watch import Watch
+from .writer import Writer
+from .zygotes import Zygotes
+
+log = logging.getLogger("sidecar")
+
+_REPEAT_STOP = 1.0  # seconds: an attempt claimed as we began to end is told as well
+
+
+def run() -> None:
+    """Read the environment and the configuration, say so to the keeper, then serve."""
+    logging.basicConfig(level=logging.INFO, format="sidecar: %(message)s", stream=sys.stderr)
+    names = dict(zip(os.environ["LISTEN_FDNAMES"].split(":"), range(3, 1024), strict=False))
+    for fd in names.values():
+        os.set_inheritable(fd, False)
+    slots = os.environ.get("SIDECAR_SLOTS")
+    try:
+        config = load(os.environ.get("SIDECAR_CONFIG") or None, int(slots) if slots else None)
+    except BadConfig as error:
+        sys.exit(f"sidecar: {error}")
+    try:
+        trio.run(Daemon(config, names).live, strict_exception_groups=True)
+    except* SidecarError as errors:
+        log.error("%s", errors.exceptions[0])
+        sys.exit(1)
+
+
+class Daemon:
+    """The rooms, and the ways to end."""
+
+    def __init__(self, config: Config, names: dict[str, int]) -> None:
+        self.config = config
+        self.handoff = socket.socket(fileno=names["handoff"])
+        self.control = socket.socket(fileno=names["control"])
+        self.lifeline = names["lifeline"]
+        self.keeper = Keeper(socket.socket(fileno=names["keeper"]))
+        self.intake_scope = trio.CancelScope()
+        self.attempts_scope = trio.CancelScope()
+        self.leaving = False
+        self.draining = False
+        self.hurrying = False
+
+    async def live(self) -> None:
+        """Say that we are loaded, wait until it is our turn, serve, end."""
+        self.keeper.tell({"did": "loaded"})
+        inherited: list[dict[str, Any]] = []
+        while True:
+            heard = await self.keeper.hear()
+            if heard is None or heard[0]["do"] in ("leave", "drain", "now"):
+                return
+            message, fd = heard
+            if message.pop("do") == "go":
+                break
+            inherited.append({**message, "fd": fd})
+        store = Store(os.environ["SIDECAR_STATE_DIR"])
+        try:
+            self.open_rooms(store)
+            await self.serve(store, inherited)
+        finally:
+            store.close()
+
+    def open_rooms(self, store: Store) -> None:
+        """Make every room, and let those know each other that do."""
+        config, limits = self.config, self.config.limits
+        self.writer = Writer(store)
+        self.watch = Watch()
+        self.attempts = Attempts(config, self.writer, self.watch)
+        sizes = {"result": limits.result, "output": limits.output}
+        self.zygotes = Zygotes(self.keeper.tell, self.attempts, sizes)
+        self.dispatcher = Dispatcher(config, self.writer, self.attempts, self.zygotes, self.watch)
+        self.attempts.zygotes = self.zygotes
+        self.attempts.freed = self.dispatcher.freed
+        self.intake = Intake(config, self.writer, self.dispatcher, self.watch)
+        self.datagrams = Datagrams(self.handoff, self.intake)
+        self.spool = Spool(os.path.join(os.environ["SIDECAR_STATE_DIR"], SPOOL), limits.job, self.intake)
+        self.janitor = Janitor(config, self.writer, self.zygotes)
+        self.handlers = Handlers()
+        for name in ("config", "writer", "watch", "attempts", "zygotes", "intake", "datagrams", "spool", "keeper"):
+            setattr(self.handlers, name, getattr(self, name))
+        self.listener = Listener(self.control, self.handlers, limits.connections, limits.job)
+
+    async def serve(self, store: Store, inherited: list[dict[str, Any]]) -> None:
+        """Run until one of the three ends, each nursery inside those that must outlive it."""
+        async with trio.open_nursery() as ledger:
+            ledger.start_soon(self.writer.run, self.dispatcher)
+            async with trio.open_nursery() as services:
+                self.services = services
+                self.recover(store, inherited)
+                services.start_soon(self.keeper.listen, self.orders())
+                services.start_soon(self.keeper.beat)
+                services.start_soon(self.watch_lifeline)
+                services.start_soon(dump_on_sigquit)
+                services.start_soon(self.dispatcher.watch_the_clock)
+                services.start_soon(self.janitor.purge)
+                services.start_soon(self.janitor.retire)
+                services.start_soon(self.listener.run)
+                self.keeper.tell({"did": "ready"})
+                await self.take_in()
+                if not self.leaving:
+                    await self.wind_down()
+                services.cancel_scope.cancel()
+            self.writer.close()
+
+    async def take_in(self) -> None:
+        """Keep the doors open until it is time to end; when draining, take in what is there before they close."""
+        with self.intake_scope:
+            async with trio.open_nursery() as intake:
+                intake.start_soon(self.datagrams.run)
+                intake.start_soon(self.spool.run)
+        if self.draining and not self.leaving:
+            await self.datagrams.take_all()
+
+    # -- beginning ------------------------------------------------------------------------------------------------
+
+    def recover(self, store: Store, inherited: list[dict[str, Any]]) -> None:
+        """Go on where the daemon before us was: its zygotes, its running jobs, its queue."""
+        for number in store.lanes():
+            self.zygotes.key_of(store.get_lane(number))
+        for order in inherited:
+            self.zygote(**order)
+        for running in store.running():
+            key = (running.seq, running.number)
+            self.attempts.enter(key, running.id, running.generation)
+            zygote = self.zygotes.get(running.generation)
+            if zygote is None:
+                self.attempts.crashed(key)
+            elif running.cancel_wanted:
+                zygote.send(["stop", list(key), "cancel"])
+        self.dispatcher.recover(store)
+
+    # -- what the keeper orders -----------------------------------------------------------------------------------
+
+    def orders(self) -> dict[str, Any]:
+        """Return what the keeper may say, and who does it."""
+        return {
+            "zygote": self.zygote,
+            "dead": lambda generation: self.zygotes.dead(generation),
+            "refused": lambda key, reason: self.zygotes.refused(key, reason),
+            "leave": self.leave,
+            "drain": self.drain,
+            "now": self.hurry,
+            "go": lambda: None,
+        }
+
+    def zygote(self, generation: int, key: str, fd: int, old: bool = False) -> None:
+        """Take over a zygote."""
+        zygote = self.zygotes.add(generation, key, socket.socket(fileno=fd), old)
+        self.services.start_soon(self.zygotes.attend, zygote)
+
+    async def watch_lifeline(self) -> None:
+        """Leave when the keeper is gone: its end of this pipe closes with it."""
+        await trio.lowlevel.wait_readable(self.lifeline)
+        self.leave()
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """End at once; attempts go on in their zygotes for the daemon after us."""
+        self.leaving = True
+        self.intake_scope.cancel()
+        self.attempts_scope.cancel()
+
+    def drain(self) -> None:
+        """End in good order. The keeper has closed the hand-off for new senders."""
+        self.draining = self.dispatcher.draining = True
+        self.intake_scope.cancel()
+
+    def hurry(self) -> None:
+        """End what still runs now."""
+        self.hurrying = True
+        self.drain()
+        self.attempts_scope.cancel()
+
+    async def wind_down(self) -> None:
+        """Let attempts finish for `drain` seconds, then end them as interrupted; returns when all are recorded."""
+        with self.attempts_scope:
+            with trio.move_on_after(self.config.drain):
+                await self.attempts.wait_until_empty()
+        if self.leaving:
+            return
+        while self.attempts.entries and not self.leaving:
+            for entry in list(self.attempts.entries.values()):
+                self.attempts.stop(entry, "shutdown")
+                if self.hurrying:
+                    self.attempts.kill(entry)
+            with trio.move_on_after(_REPEAT_STOP):
+                await self.attempts.wait_until_empty()

@@ -1,0 +1,278 @@
+"""The daemon's side of its zygotes: which there are, which one a lane's jobs belong to, and why one cannot start.
+
+A zygote is known by its generation, a number the keeper never gives twice, and serves one key: "default" for what needs
+no runtime, else a digest of user and runtime record. The newest generation of a key takes new attempts; older ones
+finish theirs and are retired. A runtime whose zygote cannot start keeps its jobs waiting, with the reason, and is tried
+again with growing pauses: a deploy in progress must not burn a backlog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from ..job import Ending
+from ..protocol import parse_runtime
+from ..store import Lane
+from ..zygote.channel import Channel
+
+log = logging.getLogger("sidecar")
+
+PROTOCOL = 1
+DEFAULT = "default"
+IDLE = 600.0  # seconds until a zygote of a runtime ends for want of work
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+
+Key = tuple[int, int]
+
+
+class Events:
+    """What zygotes tell; the attempts' book implements it."""
+
+    def exited(self, ending: Ending) -> None: ...
+    def unborn(self, key: Key, why: str) -> None: ...
+    def wrote(self, key: Key, data: bytes) -> None: ...
+    def present(self, generation: int, keys: set[Key]) -> None: ...
+    def died(self, generation: int) -> None: ...
+    def ready(self) -> None: ...
+
+
+class Zygote:
+    """One zygote: its channel, and what it said about itself."""
+
+    def __init__(self, generation: int, key: str, sock: socket.socket) -> None:
+        self.generation = generation
+        self.key = key
+        self.channel = Channel(sock)
+        self.pid = 0  # known, like `ready`, once it has answered our hello
+        self.ready = False
+        self.old = False
+        self.attempts = 0
+        self.idle_since = -math.inf
+        self.stuck = trio.Event()
+        self.tickets: dict[int, Callable[[bytes | None, int], None]] = {}
+        self.scope = trio.CancelScope()
+
+    def send(self, message: list[Any]) -> None:
+        """Say something now; what the socket does not take follows when it does."""
+        self.channel.send(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        try:
+            if not self.channel.flush():
+                self.stuck.set()
+        except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
+            pass  # it has died; the keeper will say so, and then its attempts are interrupted
+
+
+class Unfit:
+    """Why a key has no zygote, and when to try again."""
+
+    def __init__(self, reason: str, pause: float) -> None:
+        self.reason = reason
+        self.pause = pause
+        self.until = trio.current_time() + pause
+
+
+class Zygotes:
+    """All zygotes, by generation and by key."""
+
+    def __init__(self, keeper: Callable[[dict[str, Any]], None], events: Events, limits: dict[str, int]) -> None:
+        self._tell_keeper = keeper
+        self._events = events
+        self._limits = limits
+        self._by_generation: dict[int, Zygote] = {}
+        self._newest: dict[str, Zygote] = {}
+        self._wanted: dict[str, bytes] = {}  # key -> runtime, asked for and not here yet
+        self._unfit: dict[str, Unfit] = {}
+        self._runtimes: dict[str, bytes] = {DEFAULT: b""}
+        self._ticket = 0
+
+    def key_of(self, lane: Lane) -> str:
+        """Return the key of the zygotes that run this lane's jobs."""
+        if not lane.runtime:
+            return DEFAULT
+        key = hashlib.sha256(b"%d:" % lane.uid + lane.runtime).hexdigest()[:32]
+        self._runtimes[key] = lane.runtime
+        return key
+
+    def get(self, generation: int) -> Zygote | None:
+        """Return a living zygote."""
+        return self._by_generation.get(generation)
+
+    def all(self) -> list[Zygote]:
+        """Return every living zygote."""
+        return list(self._by_generation.values())
+
+    def pick(self, lane: Lane) -> Zygote | None:
+        """Return the zygote for this lane's next attempt; None asks for one, and `ready` is told when it is there."""
+        key = self.key_of(lane)
+        zygote = self._newest.get(key)
+        if zygote is not None and not zygote.old:
+            return zygote if zygote.ready else None
+        self._want(key)
+        return None
+
+    def waiting(self, lane: Lane) -> str | None:
+        """Return why this lane's jobs cannot start, None when nothing is wrong."""
+        unfit = self._unfit.get(self.key_of(lane))
+        return unfit.reason if unfit else None
+
+    def _want(self, key: str) -> None:
+        unfit = self._unfit.get(key)
+        if key in self._wanted or key == DEFAULT or (unfit and unfit.until > trio.current_time()):
+            return
+        self._wanted[key] = self._runtimes[key]
+        record = parse_runtime(self._runtimes[key])
+        ours = [path for path in sys.path if path.startswith("/")] if record["interpreter"] == sys.executable else []
+        self._tell_keeper(
+            {
+                "want": "zygote",
+                "key": key,
+                "interpreter": record["interpreter"],
+                "path": record.get("path", []) + ours,
+            }
+        )
+
+    # -- what the keeper tells ------------------------------------------------------------------------------------
+
+    def add(self, generation: int, key: str, sock: socket.socket, old: bool) -> Zygote:
+        """Take over a zygote that the keeper started, now or for an earlier daemon."""
+        zygote = Zygote(generation, key, sock)
+        zygote.old = old or (key != DEFAULT and key not in self._runtimes)
+        self._by_generation[generation] = zygote
+        newest = self._newest.get(key)
+        if newest is None or newest.generation < generation:
+            self._newest[key] = zygote
+            if newest is not None:
+                newest.old = True
+        runtime = self._runtimes.get(key, b"")
+        zygote.send(["hello", parse_runtime(runtime) if runtime else {}, self._limits])
+        return zygote
+
+    def refused(self, key: str, reason: str) -> None:
+        """Note that the keeper could not start it."""
+        self._wanted.pop(key, None)
+        before = self._unfit.get(key)
+        pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+        if before is None or before.reason != reason:
+            log.warning("cannot start a zygote: %s", reason)
+        self._unfit[key] = Unfit(reason, pause)
+
+    def dead(self, generation: int) -> None:
+        """Note that it died, and nothing of it lives; what it had said before counts."""
+        zygote = self._by_generation.pop(generation, None)
+        if zygote is None:
+            return
+        self.listen_once(zygote)
+        if self._newest.get(zygote.key) is zygote:
+            del self._newest[zygote.key]
+        zygote.scope.cancel()
+        zygote.channel.close()
+        for answer in zygote.tickets.values():
+            answer(None, 0)
+        if not zygote.ready and zygote.key in self._wanted:
+            self.refused(zygote.key, "its zygote ended before it was ready, see the daemon's log")
+        self._wanted.pop(zygote.key, None)
+        self._events.died(generation)
+
+    def next_try(self) -> float:
+        """Return the instant (trio's clock) at which an unfit runtime may be tried again."""
+        resting = [unfit.until for key, unfit in self._unfit.items() if key not in self._wanted]
+        return min(resting, default=math.inf)
+
+    def retire_idle(self, now: float) -> float:
+        """End zygotes that are old or long idle; return when to look again (trio's clock)."""
+        again = math.inf
+        for zygote in self.all():
+            if zygote.attempts or not zygote.ready or (zygote.key == DEFAULT and not zygote.old):
+                continue
+            end = zygote.idle_since if zygote.old else zygote.idle_since + IDLE
+            if end <= now:
+                self._retire(zygote)
+            else:
+                again = min(again, end)
+        return again
+
+    def _retire(self, zygote: Zygote) -> None:
+        del self._by_generation[zygote.generation]
+        if self._newest.get(zygote.key) is zygote:
+            del self._newest[zygote.key]
+        self._tell_keeper({"want": "retire", "generation": zygote.generation})
+        zygote.scope.cancel()
+        zygote.channel.close()
+
+    # -- what a zygote tells --------------------------------------------------------------------------------------
+
+    async def attend(self, zygote: Zygote) -> None:
+        """Listen to one zygote until it is dead or retired."""
+        with zygote.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._push, zygote)
+                while True:
+                    await trio.lowlevel.wait_readable(zygote.channel.sock)
+                    if not self.listen_once(zygote):
+                        return nursery.cancel_scope.cancel()
+
+    async def _push(self, zygote: Zygote) -> None:
+        while True:
+            await zygote.stuck.wait()
+            zygote.stuck = trio.Event()
+            await trio.lowlevel.wait_writable(zygote.channel.sock)
+            zygote.flush()
+
+    def listen_once(self, zygote: Zygote) -> bool:
+        """Take what it said; False when it is gone."""
+        messages, open_ = zygote.channel.receive()
+        for name, *rest in messages:
+            getattr(self, "_told_" + name)(zygote, *rest)
+        return open_
+
+    def _told_hello(self, zygote: Zygote, about: dict[str, Any]) -> None:
+        if about["protocol"] != PROTOCOL:
+            return self.refused(zygote.key, f"its sidecar speaks zygote protocol {about['protocol']}, we {PROTOCOL}")
+        zygote.pid = about["pid"]
+        zygote.ready = True
+        zygote.idle_since = trio.current_time()
+        self._wanted.pop(zygote.key, None)
+        self._unfit.pop(zygote.key, None)
+        self._events.present(zygote.generation, {(seq, number) for seq, number in about["attempts"]})
+        self._events.ready()
+
+    def _told_unfit(self, zygote: Zygote, reason: str) -> None:
+        self.refused(zygote.key, reason)
+
+    def _told_exited(self, zygote: Zygote, key: list[int], ending: dict[str, Any]) -> None:
+        if ending["reason"] == "unborn":
+            return self._events.unborn((key[0], key[1]), ending["tail"].decode())
+        self._events.exited(Ending(key[0], key[1], **ending))
+
+    def _told_output(self, zygote: Zygote, key: list[int], data: bytes) -> None:
+        self._events.wrote((key[0], key[1]), data)
+
+    def _told_tail(self, zygote: Zygote, ticket: int, tail: bytes | None, dropped: int) -> None:
+        zygote.tickets.pop(ticket)(tail, dropped)
+
+    async def tail(self, zygote: Zygote, key: Key) -> tuple[bytes, int] | None:
+        """Return what a running attempt has written so far and how much was dropped; None when it is not there."""
+        self._ticket += 1
+        answered = trio.Event()
+        box: list[Any] = [None, 0]
+
+        def answer(tail: bytes | None, dropped: int) -> None:
+            box[:] = tail, dropped
+            answered.set()
+
+        zygote.tickets[self._ticket] = answer
+        zygote.send(["tail", list(key), self._ticket])
+        await answered.wait()
+        return None if box[0] is None else (box[0], box[1])
