@@ -33,7 +33,7 @@ from .listener import Listener
 from .spool import Spool
 from .watch import Watch
 from .writer import Writer
-from .zygotes import Zygotes
+from .zygotes import Zygote, Zygotes
 
 log = logging.getLogger("sidecar")
 
@@ -175,9 +175,10 @@ class Daemon:
             "go": lambda: None,
         }
 
-    def zygote(self, generation: int, key: str, fd: int, old: bool = False) -> None:
+    def zygote(self, generation: int, key: str, pid: int, fd: int, old: bool = False) -> None:
         """Take over a zygote."""
-        zygote = self.zygotes.add(generation, key, socket.socket(fileno=fd), old)
+        zygote = Zygote(generation, key, pid, socket.socket(fileno=fd))
+        self.zygotes.add(zygote, old)
         self.services.start_soon(self.zygotes.attend, zygote)
 
     async def watch_lifeline(self) -> None:

@@ -47,12 +47,12 @@ class Events:
 class Zygote:
     """One zygote: its channel, and what it said about itself."""
 
-    def __init__(self, generation: int, key: str, sock: socket.socket) -> None:
+    def __init__(self, generation: int, key: str, pid: int, sock: socket.socket) -> None:
         self.generation = generation
         self.key = key
+        self.pid = pid
         self.channel = Channel(sock)
-        self.pid = 0  # known, like `ready`, once it has answered our hello
-        self.ready = False
+        self.ready = False  # it has answered our hello
         self.old = False
         self.attempts = 0
         self.idle_since = -math.inf
@@ -145,19 +145,18 @@ class Zygotes:
 
     # -- what the keeper tells ------------------------------------------------------------------------------------
 
-    def add(self, generation: int, key: str, sock: socket.socket, old: bool) -> Zygote:
-        """Take over a zygote that the keeper started, now or for an earlier daemon."""
-        zygote = Zygote(generation, key, sock)
-        zygote.old = old or (key != DEFAULT and key not in self._runtimes)
-        self._by_generation[generation] = zygote
+    def add(self, zygote: Zygote, old: bool) -> None:
+        """Take over a zygote that the keeper started, now or for an earlier daemon; old: for no new attempts."""
+        key = zygote.key
+        zygote.old = old or key not in self._runtimes
+        self._by_generation[zygote.generation] = zygote
         newest = self._newest.get(key)
-        if newest is None or newest.generation < generation:
+        if newest is None or newest.generation < zygote.generation:
             self._newest[key] = zygote
             if newest is not None:
                 newest.old = True
         runtime = self._runtimes.get(key, b"")
         zygote.send(["hello", parse_runtime(runtime) if runtime else {}, self._limits])
-        return zygote
 
     def refused(self, key: str, reason: str) -> None:
         """Note that the keeper could not start it."""
@@ -240,7 +239,6 @@ class Zygotes:
     def _told_hello(self, zygote: Zygote, about: dict[str, Any]) -> None:
         if about["protocol"] != PROTOCOL:
             return self.refused(zygote.key, f"its sidecar speaks zygote protocol {about['protocol']}, we {PROTOCOL}")
-        zygote.pid = about["pid"]
         zygote.ready = True
         zygote.idle_since = trio.current_time()
         self._wanted.pop(zygote.key, None)

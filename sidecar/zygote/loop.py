@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import heapq
 import os
+import resource
 import select
 import signal
 import socket
@@ -38,7 +39,7 @@ def serve() -> None:
     for fd in names.values():
         os.set_inheritable(fd, False)
     kernel.become_subreaper()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _be_as_jobs_are()
     _clean_environment()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
@@ -47,6 +48,19 @@ def serve() -> None:
     gc.freeze()
     gc.disable()  # this loop makes no cycles; jobs get it back
     zygote.run()
+
+
+def _be_as_jobs_are() -> None:
+    """Take on what every job has alike: it is handed down by fork, and costs a job nothing."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.umask(0o022)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:  # when memory runs out: jobs, which are larger than we, before the daemon and before the web server
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError:  # a container that forbids it: a preference, not a promise
+        pass
 
 
 def _clean_environment() -> None:
@@ -193,7 +207,7 @@ class Zygote:
     def fork(self, key: Key, fields: dict[str, Any]) -> Attempt:
         """Make pipe, report and process. Raises OSError with nothing left open when the kernel refuses."""
         record = self.record or {}
-        plan = child.Plan(fields, self.environment(fields), record.get("cwd"), self.result_limit)
+        plan = child.Plan(fields, record.get("cwd"), self.result_limit)
         kept: list[int] = []
         given: list[int] = []
         try:
@@ -211,8 +225,6 @@ class Zygote:
             pid = os.fork()
             if pid == 0:
                 gc.enable()
-                if plan.argv is None:
-                    os.environ.update(self.additions(fields))
                 child.run(plan, parent, stdin, writing, report, record.get("setup"))
             return Attempt(key, pid, _open_pidfd(pid), output, report, self.output_limit)
         except OSError:
@@ -222,14 +234,6 @@ class Zygote:
         finally:
             for fd in given:
                 os.close(fd)
-
-    def additions(self, fields: dict[str, Any]) -> dict[str, str]:
-        """Return what this job's environment has beside the runtime's."""
-        return {**fields.get("env", {}), **fields["ours"]}
-
-    def environment(self, fields: dict[str, Any]) -> dict[str, str]:
-        """Return the whole environment of a command; a call changes its own in place instead."""
-        return {**os.environ, **self.additions(fields)} if "argv" in fields else {}
 
     # -- an attempt goes on -------------------------------------------------------------------------------------
 
