@@ -128,9 +128,15 @@ class Datagrams:
             size -= self._sock.recv_into(self._buffer, 1, socket.MSG_TRUNC)
 
     def _receive_empty(self) -> bool:
-        """Receive the empty datagram at the head, which is why nothing could be peeked; False at the socket's end."""
-        _, ancillary, _, _ = self._sock.recvmsg_into([self._buffer], _ANCILLARY)
-        if not ancillary:  # no sender: not a datagram, the socket was shut down and is drained
+        """Receive the empty datagram at the head, which is why nothing could be peeked.
+
+        False when there is none: a socket that was shut down is readable for ever.
+        """
+        try:
+            _, ancillary, _, _ = self._sock.recvmsg_into([self._buffer], _ANCILLARY)
+        except BlockingIOError:
+            return False
+        if not ancillary:  # no sender: no datagram either
             return False
         self._intake.unreadable("datagrams: an empty one")
         return True

@@ -1,0 +1,101 @@
+"""What a hand-off costs the web request, seen by the client."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from sidecar.client import options, submit
+
+from ..daemon_process import Daemon
+from .jobs import noop
+from .table import Row, percentile, timed
+
+_COUNT = 20_000
+_STORED = 3_000
+
+
+def each(count: int, action: Callable[[], object], pause_every: int = 0, pause: Callable[[], None] | None = None) -> list[float]:
+    """Time every single call of `action`."""
+    clock, times = time.perf_counter, []
+    for number in range(count):
+        before = clock()
+        action()
+        times.append(clock() - before)
+        if pause is not None and number % pause_every == pause_every - 1:
+            pause()
+    return times
+
+
+def bare_datagram() -> list[float]:
+    """Send what a hand-off sends on a bare socket pair: the limit of the machine from Python."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    data = bytes(300)
+
+    def drain() -> None:
+        for _ in range(8):
+            theirs.recv(512)
+
+    return each(_COUNT // 4, lambda: ours.send(data), 8, drain)
+
+
+def sent(daemon: Daemon) -> Row:
+    """Measure the whole submit(f, 42) in a warm process; the daemon takes in and stores meanwhile."""
+    limit = percentile(bare_datagram(), 0.5) * 1e6
+    warm = each(200, lambda: submit(noop, 42))
+    assert warm
+
+    def catch_up() -> None:
+        daemon.call("status", handle.id)
+
+    handle = options(delay=3600).submit(noop, 42)
+    delayed = options(delay=3600)
+    times = each(_COUNT // 4, lambda: delayed.submit(noop, 42), 8, catch_up)
+    return timed("submit(f, 42), sent", "µs", times, 1e6, peer="bare send of 300 bytes", peer_p50=limit, goal="≤ 8")
+
+
+def stored(daemon: Daemon) -> Row:
+    """Measure submit with ack="stored": a round trip and a commit."""
+    keep = options(ack="stored", delay=3600)
+    keep.submit(noop, 42)
+    bare = percentile(_bare_round_trip(), 0.5) * 1e6
+    times = each(_STORED, lambda: keep.submit(noop, 42))
+    return timed("submit(f, 42), stored", "µs", times, 1e6, peer="bare stream round trip", peer_p50=bare, goal="≤ 150")
+
+
+def _bare_round_trip() -> list[float]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    if os.fork() == 0:
+        ours.close()
+        while data := theirs.recv(512):
+            theirs.sendall(data[:50])
+        os._exit(0)
+    theirs.close()
+
+    def trip() -> None:
+        ours.sendall(bytes(300))
+        ours.recv(512)
+
+    times = each(3000, trip)
+    ours.close()
+    os.wait()
+    return times
+
+
+def import_time() -> Row:
+    """Measure what `import sidecar.client` adds to `import msgpack`, bytecode cached."""
+    alone = _imports("msgpack")
+    both = _imports("msgpack, sidecar.client")
+    extra = (percentile(both, 0.5) - percentile(alone, 0.5)) * 1e3
+    return Row("import sidecar.client, over import msgpack", "ms", extra, None, "import msgpack", percentile(alone, 0.5) * 1e3, "≤ 15")
+
+
+def _imports(what: str) -> list[float]:
+    code = f"import time; t = time.perf_counter(); import {what}; print(time.perf_counter() - t)"
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    runs = [subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True) for _ in range(12)]
+    return [float(run.stdout) for run in runs[2:]]

@@ -1,0 +1,1 @@
+"""Tests against a real daemon: real sockets, real children, real signals."""

@@ -1,0 +1,23 @@
+"""What the system tests look at: processes by the kernel, files that jobs wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines that jobs left."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def children(pid: int) -> list[int]:
+    """Return the unreaped children of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
