@@ -1,0 +1,107 @@
+"""The two sockets clients talk to: taken from the service manager, or bound here. They outlive every daemon.
+
+Nothing is read from them here. Our own are bound under a temporary name and renamed, so that a stale file is replaced
+in one step and no client ever meets a socket that does not listen yet. Sockets from outside stay when we go.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+
+from ..places import CONTROL, HANDOFF
+from .ground import CannotServe
+
+BACKLOG = 4096  # PHP's connect fails at once on a full one, whatever its timeout
+_SO_PASSRIGHTS = 83
+_LONGEST = 107  # bytes of a socket's path
+
+
+class Sockets:
+    """The pair: `handoff` takes datagrams, `control` takes connections."""
+
+    def __init__(self, runtime: str, given: dict[int, socket.socket]) -> None:
+        self._given = [sock.fileno() for sock in given.values()]
+        self.handoff = given.get(socket.SOCK_DGRAM) or _bind(f"{runtime}/{HANDOFF}", socket.SOCK_DGRAM)
+        self.control = given.get(socket.SOCK_STREAM) or _bind(f"{runtime}/{CONTROL}", socket.SOCK_STREAM)
+        _accept_no_descriptors(self.handoff)
+        _accept_no_descriptors(self.control)
+        self.handoff.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._paths = {HANDOFF: f"{runtime}/{HANDOFF}", CONTROL: f"{runtime}/{CONTROL}"}
+
+    def names(self) -> str:
+        """Return where clients find us, for people."""
+        return f"{_name(self.handoff, self._paths[HANDOFF])} {_name(self.control, self._paths[CONTROL])}"
+
+    def close_handoff(self) -> None:
+        """Take no more datagrams: later and blocked senders get EPIPE, what was accepted stays to be read."""
+        if self.handoff.fileno() not in self._given:
+            _unlink(self._paths[HANDOFF])
+            self.handoff.shutdown(socket.SHUT_RD)
+
+    def close_control(self) -> None:
+        """Let no new client find us."""
+        if self.control.fileno() not in self._given:
+            _unlink(self._paths[CONTROL])
+
+
+def given(environ: dict[str, str], pid: int) -> dict[int, socket.socket]:
+    """Return the sockets a service manager passed (LISTEN_FDS), by type.
+
+    By type and not by LISTEN_FDNAMES: all sockets of one systemd unit have the same name, unless each gets a unit.
+    """
+    if environ.get("LISTEN_PID") != str(pid):
+        return {}
+    found: dict[int, socket.socket] = {}
+    for fd in range(3, 3 + int(environ.get("LISTEN_FDS", "0"))):
+        os.set_inheritable(fd, False)
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError:
+            raise CannotServe(f"cannot serve: LISTEN_FDS says that fd {fd} is a socket, it is none") from None
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX or sock.type not in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            raise CannotServe(f"cannot serve: fd {fd} of LISTEN_FDS is no Unix datagram or stream socket")
+        if sock.type in found:
+            raise CannotServe(f"cannot serve: fd {fd} of LISTEN_FDS is a second socket of its type, one is enough")
+        found[sock.type] = sock
+    return found
+
+
+def _bind(path: str, kind: int) -> socket.socket:
+    if len(os.fsencode(path)) > _LONGEST:
+        raise CannotServe(f"cannot bind {path!r}: longer than {_LONGEST} bytes, give a shorter --runtime-dir")
+    fresh = f"{os.path.dirname(path)}/.{os.getpid()}"  # never longer than `path`
+    _unlink(fresh)
+    sock = socket.socket(socket.AF_UNIX, kind)
+    sock.setblocking(False)
+    if kind == socket.SOCK_DGRAM:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anyone can send: later is without a name
+    try:
+        sock.bind(fresh)
+        os.chmod(fresh, 0o600)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+        os.rename(fresh, path)
+    except OSError as error:
+        raise CannotServe(f"cannot bind {path!r}: {error.strerror}, give another --runtime-dir") from None
+    return sock
+
+
+def _accept_no_descriptors(sock: socket.socket) -> None:
+    with suppress(OSError):  # a kernel before 6.16: the daemon is careful instead
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+
+
+def _name(sock: socket.socket, ours: str) -> str:
+    name = sock.getsockname()
+    if isinstance(name, bytes):
+        return "@" + os.fsdecode(name[1:])
+    # After the rename the kernel still tells the name at bind; a service manager's socket has no other.
+    return ours if os.path.basename(name).startswith(".") else str(name)
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
