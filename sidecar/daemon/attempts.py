@@ -73,7 +73,7 @@ class Attempts(Events):
         self.entries[key] = Entry(key, id, generation)
         zygote = self.zygotes.get(generation)
         if zygote is not None:
-            zygote.attempts += 1
+            self.zygotes.began(zygote)
 
     def find(self, id: bytes) -> Entry | None:
         """Return the entry of a job that runs."""
@@ -207,8 +207,7 @@ class Attempts(Events):
         entry = self.entries.pop(key, None)
         zygote = entry and self.zygotes.get(entry.generation)
         if zygote:
-            zygote.attempts -= 1
-            zygote.idle_since = trio.current_time()
+            self.zygotes.ended(zygote)
         if not self.entries:
             self._empty.set()
         return entry

@@ -59,23 +59,24 @@ class Datagrams:
         self._round = trio.Event()  # set, and replaced, whenever everything that was there is stored
 
     async def run(self) -> None:
-        """Take in datagrams until cancelled."""
-        while True:
-            await self.take_all()
+        """Take in datagrams until cancelled, or until the socket is shut down and empty."""
+        while await self.take_all():
             self._round.set()
             self._round = trio.Event()
             await trio.lowlevel.wait_readable(self._sock)
 
-    async def take_all(self) -> None:
-        """Take in what is there; returns when the socket is empty."""
+    async def take_all(self) -> bool:
+        """Take in what is there; returns when the socket is empty: False when nothing can come any more."""
         while True:
             readable = self._readable()  # asked before the peek: what comes in between must not be taken for empty
             batch = self._peek()
             if batch.size:
                 await self._store(batch.jobs)
                 await self._consume(batch)
-            elif not readable or not self._receive_empty():
-                return
+            elif not readable:
+                return True
+            elif not self._receive_empty():
+                return False
 
     async def caught_up(self) -> None:
         """Return when everything that was in the socket at the call has been stored."""

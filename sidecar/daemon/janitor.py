@@ -45,5 +45,7 @@ class Janitor:
     async def retire(self) -> None:
         """End zygotes that have nothing to do any more."""
         while True:
+            self._zygotes.idle = trio.Event()
             again = self._zygotes.retire_idle(trio.current_time())
-            await trio.sleep(min(max(again - trio.current_time(), 1.0), _LOOK))
+            with trio.move_on_after(max(0.0, again - trio.current_time())):
+                await self._zygotes.idle.wait()

@@ -175,7 +175,7 @@ class Daemon:
             "go": lambda: None,
         }
 
-    def zygote(self, generation: int, key: str, pid: int, fd: int, old: bool = False) -> None:
+    def zygote(self, generation: int, key: str, pid: int, old: bool, fd: int) -> None:
         """Take over a zygote."""
         zygote = Zygote(generation, key, pid, socket.socket(fileno=fd))
         self.zygotes.add(zygote, old)

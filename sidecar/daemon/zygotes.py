@@ -96,6 +96,7 @@ class Zygotes:
         self._unfit: dict[str, Unfit] = {}
         self._runtimes: dict[str, bytes] = {DEFAULT: b""}
         self._ticket = 0
+        self.idle = trio.Event()  # set when there may be something to retire
 
     def key_of(self, lane: Lane) -> str:
         """Return the key of the zygotes that run this lane's jobs."""
@@ -155,6 +156,7 @@ class Zygotes:
             self._newest[key] = zygote
             if newest is not None:
                 newest.old = True
+                self.idle.set()
         runtime = self._runtimes.get(key, b"")
         zygote.send(["hello", parse_runtime(runtime) if runtime else {}, self._limits])
 
@@ -189,6 +191,17 @@ class Zygotes:
         resting = [unfit.until for key, unfit in self._unfit.items() if key not in self._wanted]
         return min(resting, default=math.inf)
 
+    def began(self, zygote: Zygote) -> None:
+        """Note that it has an attempt more."""
+        zygote.attempts += 1
+
+    def ended(self, zygote: Zygote) -> None:
+        """Note that it has one less."""
+        zygote.attempts -= 1
+        zygote.idle_since = trio.current_time()
+        if zygote.old:
+            self.idle.set()
+
     def retire_idle(self, now: float) -> float:
         """End zygotes that are old or long idle; return when to look again (trio's clock)."""
         again = math.inf
@@ -219,6 +232,8 @@ class Zygotes:
                 nursery.start_soon(self._push, zygote)
                 while True:
                     await trio.lowlevel.wait_readable(zygote.channel.sock)
+                    if zygote.scope.cancel_called:  # its channel was closed while we were about to run
+                        return
                     if not self.listen_once(zygote):
                         return nursery.cancel_scope.cancel()
 
@@ -243,6 +258,8 @@ class Zygotes:
         zygote.idle_since = trio.current_time()
         self._wanted.pop(zygote.key, None)
         self._unfit.pop(zygote.key, None)
+        if zygote.old:
+            self.idle.set()
         self._events.present(zygote.generation, {(seq, number) for seq, number in about["attempts"]})
         self._events.ready()
 

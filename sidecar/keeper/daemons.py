@@ -69,7 +69,8 @@ class Daemons:
     def show(self, zygote: Zygote) -> None:
         """Give the one that serves the use of a zygote."""
         if self.current is not None and self.current.stage >= SERVING and zygote.sock is not None:
-            about = {"do": "zygote", "generation": zygote.generation, "key": zygote.key, "pid": zygote.pid}
+            names = ("generation", "key", "pid", "old")
+            about = {"do": "zygote"} | {name: getattr(zygote, name) for name in names}
             self.current.link.send(about, zygote.sock.fileno())
 
     # -- the way of one -----------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ class Daemons:
             return
         one.stage = LOADED
         if one is self._successor and self.current is not None:
-            self._zygotes.start_default()
+            self._zygotes.renew()
             self.current.leave(time.monotonic())
         self.go()
 

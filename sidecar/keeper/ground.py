@@ -129,19 +129,16 @@ def instance(state: str) -> str:
     return name
 
 
-def link_spool(state: str, runtime: str) -> str:
-    """Let `<runtime>/spool` lead to the spool, so that clients who know only the sockets find it; return the link."""
+def link_spool(state: str, runtime: str) -> None:
+    """Let `<runtime>/spool` lead to the spool, so that clients who know only the sockets find it.
+
+    The link stays when we end: hand-offs between a stop and the next start are what the spool is for.
+    """
     link = f"{runtime}/spool"
     fresh = f"{runtime}/.{os.getpid()}"
     _remove(fresh)
     os.symlink(f"{state}/spool", fresh)
     os.rename(fresh, link)
-    return link
-
-
-def unlink_spool(link: str) -> None:
-    """Take the link away, so that clients see nobody is here."""
-    _remove(link)
 
 
 def _remove(path: str) -> None:

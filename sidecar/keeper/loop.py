@@ -42,7 +42,7 @@ class Keeper:
         ears = {"handoff": sockets.handoff.fileno(), "control": sockets.control.fileno()}
         self._sockets = sockets
         self._notifier = notifier
-        self._spool = ground.link_spool(settings.state_dir, settings.runtime_dir)
+        ground.link_spool(settings.state_dir, settings.runtime_dir)
         self._zygotes = Zygotes(settings.zygote_module, settings.path, environ, {"lifeline": lifeline, "life": life})
         self._daemons = Daemons(
             settings, environ, {"lifeline": lifeline, **ears, "life": life}, self._zygotes, notifier
@@ -207,7 +207,6 @@ class Keeper:
         self._finishing = True
         self._kill_at = -inf if self._stops > 2 else time.monotonic() + _LAST
         self._sockets.close_control()
-        ground.unlink_spool(self._spool)
         os.close(self._held)
 
     def _kill_zygotes(self) -> None:

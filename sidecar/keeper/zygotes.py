@@ -31,6 +31,7 @@ class Zygote:
         self.generation = generation
         self.key = key
         self.sock: socket.socket | None = sock
+        self.old = False  # from before a reload: finishes what it has, gets nothing new
         self.started = time.monotonic()
 
     def retire(self) -> None:
@@ -76,6 +77,12 @@ class Zygotes:
         self._generation += 1
         zygote = self.book[pid] = Zygote(pid, self._generation, key, ours)
         return zygote
+
+    def renew(self) -> None:
+        """Have new attempts begin with new code: all that are here are old now, and a default one follows."""
+        for zygote in self.book.values():
+            zygote.old = True
+        self.start_default()
 
     def start_default(self) -> Zygote | None:
         """Start a default zygote; an older one goes on until the daemon retires it. None: later."""

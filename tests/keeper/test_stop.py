@@ -23,10 +23,10 @@ def test_it_ends_in_order(keeper: MakeKeeper, folders: Folders, number: int) -> 
     assert not drain["handoff"] and drain["control"] and drain["spool"]
     lifeline = folders.events("lifeline")[0]
     assert lifeline["at"] > folders.events("daemon ended")[0]["at"]
-    assert not lifeline["control"] and not lifeline["spool"]
+    assert not lifeline["control"] and lifeline["spool"]
     assert not alive(stray)
     assert folders.family() == []
-    assert sorted(path.name for path in folders.runtime.iterdir()) == ["stub.log"]
+    assert sorted(path.name for path in folders.runtime.iterdir()) == ["spool", "stub.log"]
     assert one.log() == ""
 
 
