@@ -143,6 +143,6 @@ def main() -> None:
     if load == "wait":  # until the test lets it go on
         while not os.path.exists(f"{RUNTIME}/continue"):
             time.sleep(0.01)
+    note("daemon loaded")  # before it is told: what follows from it must not overtake the note
     stub.tell({"did": "loaded"})
-    note("daemon loaded")
     stub.run()
