@@ -55,7 +55,7 @@ class Datagrams:
         self._buffer = bytearray(_LARGEST)
         self._view = memoryview(self._buffer)
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
         self._round = trio.Event()  # set, and replaced, whenever everything that was there is stored
 
     async def run(self) -> None:
@@ -73,10 +73,8 @@ class Datagrams:
             if batch.size:
                 await self._store(batch.jobs)
                 await self._consume(batch)
-            elif not readable:
-                return True
-            elif not self._receive_empty():
-                return False
+            elif not readable or not self._receive_empty():
+                return not self._shut_down()
 
     async def caught_up(self) -> None:
         """Return when everything that was in the socket at the call has been stored."""
@@ -85,6 +83,9 @@ class Datagrams:
 
     def _readable(self) -> bool:
         return bool(self._poll.poll(0))
+
+    def _shut_down(self) -> bool:
+        return any(events & select.POLLRDHUP for _, events in self._poll.poll(0))
 
     def _peek(self) -> Batch:
         jobs: list[Job] = []
@@ -129,10 +130,7 @@ class Datagrams:
             size -= self._sock.recv_into(self._buffer, 1, socket.MSG_TRUNC)
 
     def _receive_empty(self) -> bool:
-        """Receive the empty datagram at the head, which is why nothing could be peeked.
-
-        False when there is none: a socket that was shut down is readable for ever.
-        """
+        """Receive the empty datagram at the head, which is why nothing could be peeked; False when there is none."""
         try:
             _, ancillary, _, _ = self._sock.recvmsg_into([self._buffer], _ANCILLARY)
         except BlockingIOError:
