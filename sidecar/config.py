@@ -1,6 +1,6 @@
 """The settings: one frozen record, filled from defaults, then the TOML file, then flags. Unknown keys are errors.
 
-No file is needed. It reads no environment and opens nothing: `parse` takes the file's bytes.
+No file is needed, and the environment is not read here. `parse` takes a file's bytes; only `load` opens one.
 """
 
 from __future__ import annotations

@@ -79,6 +79,17 @@ class JobFailed(SidecarError):
         self.traceback = traceback
 
 
+_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, cut short: what was sent to us may be megabytes, an answer must not be."""
+    if isinstance(value, (str, bytes, list, tuple)) and len(value) > _SHOWN:
+        value = value[:_SHOWN]
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
 BY_CODE: dict[str, type[SidecarError]] = {
     cls.code: cls
     for cls in (BadFrame, BadRequest, TooLarge, NotAllowed, NotFound, NoSpace, Unavailable, Internal)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import wire
-from .errors import BadFrame, BadRequest, SidecarError
+from .errors import BadFrame, BadRequest, SidecarError, shown
 from .job import Job
 
 REQUEST, REPLY, NOTICE = 0, 1, 2
@@ -25,6 +25,7 @@ VERBS = (
 
 YEAR = 366 * 86400.0
 MAX_TEXT = 4096
+MAX_RUNTIME = 64 * 1024  # records are remembered
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -32,8 +33,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
 
 def _bad(name: str, value: object, wanted: str) -> BadRequest:
-    shown = repr(value)
-    return BadRequest(f"cannot submit job: {name} is {shown if len(shown) < 80 else shown[:77] + '...'}, give {wanted}")
+    return BadRequest(f"cannot submit job: {name} is {shown(value)}, give {wanted}")
 
 
 def text(name: str, value: object, limit: int = MAX_TEXT) -> str:
@@ -113,7 +113,7 @@ def environment(name: str, value: object) -> dict[str, str]:
     for key, item in value.items():
         text(f"{name} variable name", key)
         if "=" in key or type(item) is not str or "\0" in item:
-            raise _bad(f"{name}[{key!r}]", item, "names without '=' and texts without NUL")
+            raise _bad(f"{name}[{shown(key)}]", item, "names without '=' and texts without NUL")
     return value
 
 
@@ -179,6 +179,8 @@ FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "queue": _queue,
 }
 
+_pack = wire.packer()  # one, kept: making one for each job costs more than packing it
+
 # What stays in the packed body: the attempt and the retry read it, nobody searches it.
 BODY = ("call", "argv", "args", "kwargs", "stdin", "env", "cwd", "timeout", "grace", "retries", "backoff")
 
@@ -194,7 +196,7 @@ def parse_job(value: object, uid: int, now: float) -> Job:
     for name, given in value.items():
         check = FIELDS.get(name)
         if check is None:
-            raise BadRequest(f"cannot submit job: unknown option {name!r}, this version knows {', '.join(FIELDS)}")
+            raise BadRequest(f"cannot submit job: unknown option {shown(name)}, this version knows {', '.join(FIELDS)}")
         fields[name] = check(name, given)
     if "id" not in fields:
         raise BadRequest("cannot submit job: no id, make a UUID (version 7) before the hand-off")
@@ -204,18 +206,22 @@ def parse_job(value: object, uid: int, now: float) -> Job:
         raise BadRequest("cannot submit job: args and kwargs belong to a call, an argv carries its own words")
     if "delay" in fields and "run_at" in fields:
         raise BadRequest("cannot submit job: give delay or run_at, not both")
-    runtime = fields.get("runtime")
+    take = fields.pop
+    runtime = take("runtime", None)
     if runtime is not None:
         parse_runtime(runtime)
+    due = take("run_at", None)
+    if due is None:
+        due = now + take("delay", 0.0)
     return Job(
-        id=fields["id"],
-        uid=uid,
-        queue=fields.get("queue", "default"),
-        priority=fields.get("priority", 0),
-        due=fields.get("run_at", now + fields["delay"] if "delay" in fields else now),
-        expires=fields.get("expires"),
-        runtime=runtime if "call" in fields else None,
-        body=wire.pack({name: fields[name] for name in BODY if name in fields}),
+        take("id"),
+        uid,
+        take("queue", "default"),
+        take("priority", 0),
+        due,
+        take("expires", None),
+        runtime if "call" in fields else None,
+        _pack(fields),  # what is left is BODY
     )
 
 
@@ -256,6 +262,8 @@ def parse_runtime(packed: bytes) -> dict[str, Any]:
     known = _runtimes.get(packed)
     if known is not None:
         return known
+    if len(packed) > MAX_RUNTIME:
+        raise BadRequest(f"cannot submit job: its runtime is {len(packed)} bytes, the limit is {MAX_RUNTIME}")
     try:
         value = wire.unpack(packed)
     except BadFrame as error:
@@ -264,7 +272,7 @@ def parse_runtime(packed: bytes) -> dict[str, Any]:
         raise _bad("runtime", value, "a map")
     for name, given in value.items():
         if name not in _RUNTIME:
-            raise BadRequest(f"cannot submit job: unknown runtime field {name!r}, known are {', '.join(_RUNTIME)}")
+            raise BadRequest(f"cannot submit job: unknown runtime field {shown(name)}, known are {', '.join(_RUNTIME)}")
         _RUNTIME[name](f"runtime.{name}", given)
     if "interpreter" not in value:
         raise BadRequest("cannot submit job: its runtime names no interpreter")
@@ -279,15 +287,15 @@ def parse_request(message: object) -> tuple[int, str, list[Any]]:
 
     Raises BadFrame when it is no request at all, BadRequest (with `request_id`) when it is one for an unknown verb.
     """
-    if type(message) is not list or len(message) != 4 or message[0] != REQUEST:
+    if type(message) is not list or len(message) != 4 or type(message[0]) is not int or message[0] != REQUEST:
         raise BadFrame("cannot read message: not a request, send [0, id, method, params]")
     _, number, method, params = message
     if type(number) is not int or not 0 <= number < 2**32:
-        raise BadFrame(f"cannot read message: its id is {number!r}, give a whole number of 32 bits")
+        raise BadFrame(f"cannot read message: its id is {shown(number)}, give a whole number of 32 bits")
     if type(params) is not list:
-        raise RequestError(number, BadRequest(f"cannot {method}: params is {type(params).__name__}, give a list"))
-    if method not in VERBS:
-        raise RequestError(number, BadRequest(f"cannot {method!r}: unknown verb, known are {', '.join(VERBS)}"))
+        raise RequestError(number, BadRequest(f"cannot {shown(method)}: params is {shown(params)}, give a list"))
+    if type(method) is not str or method not in VERBS:
+        raise RequestError(number, BadRequest(f"cannot {shown(method)}: unknown verb, known are {', '.join(VERBS)}"))
     return number, method, params
 
 
@@ -301,7 +309,7 @@ class RequestError(BadRequest):
 
 def parse_handoff(message: object) -> object:
     """Return the job map of a datagram or spool file, `[2, "submit", [job]]`, unchecked."""
-    if type(message) is not list or len(message) != 3 or message[:2] != [NOTICE, "submit"]:
+    if type(message) is not list or len(message) != 3 or type(message[0]) is not int or message[:2] != [NOTICE, "submit"]:
         raise BadFrame('cannot read datagram: not a hand-off, send [2, "submit", [job]]')
     params = message[2]
     if type(params) is not list or len(params) != 1:
@@ -329,7 +337,7 @@ def seconds_or_none(value: object, name: str) -> float | None:
     if value is None:
         return None
     if type(value) not in (int, float) or not 0 <= value or math.isinf(value):  # type: ignore[operator, arg-type]
-        raise BadRequest(f"cannot wait: {name} is {value!r}, give seconds or nil")
+        raise BadRequest(f"cannot wait: {name} is {shown(value)}, give seconds or nil")
     return float(value)  # type: ignore[arg-type]
 
 

@@ -9,16 +9,22 @@ not text, extension types, trailing bytes. Strings may carry any bytes (PHP has 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgpack
 
-from .errors import BadFrame, TooLarge
+from .errors import BadFrame, TooLarge, shown
 
 PREFIX = struct.Struct(">I")
 MAX_DEPTH = 32
 MAX_ARRAY = 4096
 MAX_MAP = 1024
+
+
+def packer() -> Callable[[object], bytes]:
+    """Return a `pack` for one thread that is called often: it keeps its buffer."""
+    return msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack  # type: ignore[no-any-return]
 
 
 def pack(value: object) -> bytes:
@@ -53,13 +59,14 @@ def unpack(data: bytes | memoryview) -> Any:
     return value
 
 
-def _map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise BadFrame("cannot read message: a map has the same key twice")
-    for key in made:
-        if type(key) is not str:  # msgpack before 1.2 forgets strict_map_key when there is a pairs hook
-            raise BadFrame(f"cannot read message: a map key is {key!r}, keys are strings")
+def _map(pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in pairs:  # msgpack before 1.2 forgets strict_map_key when there is a pairs hook
+        if type(key) is not str:
+            raise BadFrame(f"cannot read message: a map key is {shown(key)}, keys are strings")
+        if key in made:
+            raise BadFrame(f"cannot read message: a map has the same key twice, {shown(key)}")
+        made[key] = value
     return made
 
 

@@ -117,11 +117,11 @@ class Attempts(Events):
         self.pause_until = trio.current_time() + _UNBORN_PAUSE
         self._give_back(key)
 
-    def wrote(self, key: Key, data: bytes) -> None:
+    def wrote(self, key: Key, data: bytes, place: int) -> None:
         """Pass output on to whoever follows."""
         entry = self.entries.get(key)
         if entry is not None:
-            self._watch.wrote(entry.id, key[1], data)
+            self._watch.wrote(entry.id, key[1], data, place)
 
     def present(self, generation: int, keys: set[Key]) -> None:
         """A zygote said what it has: what we believed it had, and it does not, was never started."""

@@ -41,7 +41,7 @@ class Connection:
         sock.setblocking(False)
         self._sock = sock
         self._handlers = handlers
-        self._framer = wire.Framer(limit + 64 * 1024)  # the job, and room for its envelope
+        self._framer = wire.Framer(limit)
         self._out = bytearray()
         self._unsent = trio.Event()
         self._sent = trio.Event()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .. import __version__
-from ..config import Config
-from ..errors import BadRequest, NotAllowed, NotFound
+from ..config import Config, load
+from ..errors import BadRequest, NotAllowed, NotFound, shown
 from ..job import Job, Outcome, State
 from ..protocol import VERSION, noticed, seconds_or_none, show_id
 from ..store import Store, Summary
@@ -50,6 +50,7 @@ class Handlers:
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._uid = os.getuid()
+        self.reload_error: str | None = None  # why the last reload did not come about
 
     async def call(self, method: str, params: list[Any], client: Connection) -> object:
         """Answer a request; `method` is one of protocol.VERBS."""
@@ -61,7 +62,7 @@ class Handlers:
         """Check a submit; the connection stores it, together with the others it has read."""
         job, ack = _params(params, "submit", 1, "stored")
         if ack != "stored":
-            raise BadRequest(f"cannot submit job: ack is {ack!r}, this version stores: give 'stored'")
+            raise BadRequest(f"cannot submit job: ack is {shown(ack)}, this version stores: give 'stored'")
         return self.intake.check(job, uid, now)
 
     # -- looking at jobs ------------------------------------------------------------------------------------------
@@ -76,9 +77,9 @@ class Handlers:
             found = await self.writer.read(lambda store: store.find(low, high))
         found = [job for job in found if uid in (job.uid, self._uid)]
         if not found:
-            raise NotFound(f"cannot find job {id!r}: no job of yours has this id")
+            raise NotFound(f"cannot find job {shown(id)}: no job of yours has this id")
         if len(found) > 1:
-            raise BadRequest(f"cannot find job {id!r}: more than one id begins so, give more of it")
+            raise BadRequest(f"cannot find job {shown(id)}: more than one id begins so, give more of it")
         return found[0]
 
     async def _status(self, id: bytes) -> dict[str, Any]:
@@ -135,8 +136,8 @@ class Handlers:
         job = await self._find(id, client.uid)
         name = show_id(job.id)
 
-        def wrote(number: int, data: bytes) -> None:
-            client.notify(noticed("output", [name, number, data]))
+        def wrote(number: int, data: bytes, place: int) -> None:
+            client.notify(noticed("output", [name, number, data, place]))
 
         with self.watch.output_of(job.id, wrote):
             entry = self.attempts.find(job.id)
@@ -217,6 +218,7 @@ class Handlers:
             "store": {"path": size[0], "bytes": size[1]},
             "slots": self.config.slots,
             "running": len(self.attempts.entries),
+            "reload_error": self.reload_error,
             "user": client.uid,
             "allowed": self._allowed(client.uid),
         }
@@ -231,6 +233,8 @@ class Handlers:
     async def reload(self, params: list[Any], client: Connection) -> object:
         """reload [] -> a new daemon with new code and configuration takes over; running jobs do not notice."""
         _params(params, "reload", 0)
+        load(os.environ.get("SIDECAR_CONFIG") or None)  # what cannot be used is said here, not in a log
+        self.reload_error = None
         self.keeper.tell({"want": "reload"})
         return {"reloading": True}
 
@@ -263,7 +267,7 @@ def _range(id: object) -> tuple[bytes, bytes]:
         return id, id
     digits = id.replace("-", "").lower() if type(id) is str else ""
     if not _PREFIX.fullmatch(digits):
-        raise BadRequest(f"cannot find job {id!r}: give an id, or the first four or more digits of one")
+        raise BadRequest(f"cannot find job {shown(id)}: give an id, or the first four or more digits of one")
     return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
 
 
@@ -272,13 +276,13 @@ def _filter(given: object) -> dict[str, Any]:
     if given == []:
         given = {}
     if type(given) is not dict or not given.keys() <= wanted.keys():
-        raise BadRequest(f"cannot list: filter is {given!r}, give a map with {', '.join(wanted)}")
+        raise BadRequest(f"cannot list: filter is {shown(given)}, give a map with {', '.join(wanted)}")
     wanted.update(given)
     for name, known in (("state", State), ("outcome", Outcome)):
         if wanted[name] is not None and wanted[name] not in list(known):
-            raise BadRequest(f"cannot list: {name} is {wanted[name]!r}, known are {', '.join(known)}")
+            raise BadRequest(f"cannot list: {name} is {shown(wanted[name])}, known are {', '.join(known)}")
     if wanted["queue"] is not None and type(wanted["queue"]) is not str:
-        raise BadRequest(f"cannot list: queue is {wanted['queue']!r}, give a text")
+        raise BadRequest(f"cannot list: queue is {shown(wanted['queue'])}, give a text")
     if type(wanted["limit"]) is not int or not 1 <= wanted["limit"] <= _LIST_MOST:
-        raise BadRequest(f"cannot list: limit is {wanted['limit']!r}, give 1 to {_LIST_MOST}")
+        raise BadRequest(f"cannot list: limit is {shown(wanted['limit'])}, give 1 to {_LIST_MOST}")
     return wanted

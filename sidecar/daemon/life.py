@@ -172,7 +172,7 @@ class Daemon:
             "leave": self.leave,
             "drain": self.drain,
             "now": self.hurry,
-            "go": lambda: None,
+            "reload_failed": self.reload_failed,
         }
 
     def zygote(self, generation: int, key: str, pid: int, old: bool, fd: int) -> None:
@@ -180,6 +180,10 @@ class Daemon:
         zygote = Zygote(generation, key, pid, socket.socket(fileno=fd))
         self.zygotes.add(zygote, old)
         self.services.start_soon(self.zygotes.attend, zygote)
+
+    def reload_failed(self, reason: str) -> None:
+        """Note for whoever asks that we go on because the next daemon did not come to it."""
+        self.handlers.reload_error = reason
 
     async def watch_lifeline(self) -> None:
         """Leave when the keeper is gone: its end of this pipe closes with it."""

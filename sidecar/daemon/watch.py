@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-Output = Callable[[int, bytes], None]  # the attempt's number, what it wrote
+Output = Callable[[int, bytes, int], None]  # the attempt's number, what it wrote, its place in all of that
 
 
 class Watch:
@@ -46,10 +46,10 @@ class Watch:
         for event in self._ends.get(id, ()):
             event.set()
 
-    def wrote(self, id: bytes, number: int, data: bytes) -> None:
+    def wrote(self, id: bytes, number: int, data: bytes, place: int) -> None:
         """Pass on what an attempt wrote."""
         for receive in self._outputs.get(id, ()):
-            receive(number, data)
+            receive(number, data, place)
 
 
 def _forget(table: dict[bytes, list[Any]], key: bytes, value: object) -> None:

@@ -178,6 +178,7 @@ class Daemons:
         goes_on = self.current is not None and not self.current.leaving
         say(f"reload failed: {why}, {'the old one goes on' if goes_on else 'another one follows'}")
         self._notifier.ready()
+        self.tell({"do": "reload_failed", "reason": why})
 
     def _drop_successor(self) -> None:
         if self._successor is not None:

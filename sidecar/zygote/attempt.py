@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 RUNNING, TERMINATED, KILLED, SWEEPING = range(4)
 
 Key = tuple[int, int]  # the job's number in the store, the number of the attempt
 
-_CHUNK = 64 * 1024
+_CHUNK = 60 * 1024  # with its envelope it fits into one packet of the channel
 _DRAIN = 32  # reads at the end: a pipe holds 64 KiB, a survivor may go on writing
 
 
@@ -40,9 +41,14 @@ class Tail:
             del self._kept[:over]
 
     def value(self) -> bytes:
-        """Return what is kept."""
+        """Return what is kept; its first byte is byte `dropped` of all that was written."""
         self._trim()
         return bytes(self._kept)
+
+    @property
+    def written(self) -> int:
+        """Return how many bytes were written in all."""
+        return self.dropped + len(self._kept)
 
 
 class Attempt:
@@ -81,15 +87,13 @@ class Attempt:
         self.tail.add(data)
         return data
 
-    def drain_output(self) -> list[bytes]:
+    def drain_output(self, tell: Callable[[bytes], None]) -> None:
         """Read what the pipe still holds, bounded: nobody is waited for."""
-        chunks: list[bytes] = []
-        while self.output >= 0 and len(chunks) < _DRAIN:
-            data = self.read_output()
+        for _ in range(_DRAIN):
+            data = self.read_output() if self.output >= 0 else None
             if not data:
-                break
-            chunks.append(data)
-        return chunks
+                return
+            tell(data)
 
     def read_report(self, limit: int) -> bytes:
         """Return what the job wrote on fd 3 after its four bytes of length; b"" for nothing or nonsense."""

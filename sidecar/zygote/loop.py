@@ -173,9 +173,10 @@ class Zygote:
     def told_follow(self, key: list[int]) -> None:
         """Send the tail now and whatever is written from now on."""
         attempt = self.running.get((key[0], key[1]))
-        if attempt is not None and not attempt.followed:
+        if attempt is not None:
             attempt.followed = True
-            self.channel.send(["output", key, attempt.tail.value()], droppable=True)
+            tail = attempt.tail.value()
+            self.channel.send(["output", key, tail, attempt.tail.dropped], droppable=True)
 
     def told_tail(self, key: list[int], ticket: int) -> None:
         """Answer with the tail of a running attempt, None when it is not here."""
@@ -242,8 +243,14 @@ class Zygote:
         data = attempt.read_output()
         if data is None:
             self.close_output(attempt)
-        elif data and attempt.followed:
-            self.channel.send(["output", list(attempt.key), data], droppable=True)
+        elif data:
+            self.tell_output(attempt, data)
+
+    def tell_output(self, attempt: Attempt, data: bytes) -> None:
+        """Pass on the last that was written, with its place in all that was."""
+        if attempt.followed:
+            place = attempt.tail.written - len(data)
+            self.channel.send(["output", list(attempt.key), data, place], droppable=True)
 
     def close_output(self, attempt: Attempt) -> None:
         """Stop reading: every writer is gone, or the attempt is over. Says nothing about the job's life."""
@@ -314,9 +321,7 @@ class Zygote:
 
     def end(self, attempt: Attempt) -> None:
         """Tell how an attempt ended, now that nothing of it lives."""
-        for data in attempt.drain_output():
-            if attempt.followed:
-                self.channel.send(["output", list(attempt.key), data], droppable=True)
+        attempt.drain_output(lambda data: self.tell_output(attempt, data))
         self.close_output(attempt)
         self.hold(attempt.key, attempt.exited(self.result_limit + _REPORT_ROOM))
         os.close(attempt.report)

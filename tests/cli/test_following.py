@@ -14,24 +14,19 @@ from .stub import failed, job
 @pytest.mark.parametrize(
     ("notices", "tail", "dropped", "written", "lost"),
     [
-        # without places: pieces come from the start of what was kept
-        ([(1, b"one"), (1, b"two")], b"onetwo", 0, b"onetwo", 0),
+        ([(1, b"one", 0), (1, b"two", 3)], b"onetwo", 0, b"onetwo", 0),
         ([], b"all of it", 0, b"all of it", 0),
-        ([(1, b"one")], b"onetwo", 0, b"onetwo", 0),
-        ([(1, b"one")], b"six", 6, b"onesix", 3),
-        ([(1, b"one")], b"ee", 1, b"one", 0),
+        ([(1, b"one", 0)], b"onetwo", 0, b"onetwo", 0),
+        ([(1, b"one", 0)], b"six", 6, b"onesix", 3),
         # followed too late for the beginning, or told again by the next daemon
-        ([(1, b"cd"), (1, b"e")], b"bcde", 1, b"cde", 2),
-        ([(1, b"cd")], b"bcdef", 1, b"cdef", 2),
-        ([(1, b"a\n")], b"a\nb\na\n", 0, b"a\nb\na\n", 0),
-        ([(1, b"one"), (1, b"onetwo")], b"onetwo", 0, b"oneonetwo", 0),
-        # with places: repeated by a new daemon, or lost on the way
+        ([(1, b"cd", 2), (1, b"e", 4)], b"bcde", 1, b"cde", 2),
+        ([(1, b"a\n", 0)], b"a\nb\na\n", 0, b"a\nb\na\n", 0),
         ([(1, b"one", 0), (1, b"onetwo", 0)], b"onetwo", 0, b"onetwo", 0),
         ([(1, b"one", 0), (1, b"six", 6)], b"onetwosix", 0, b"onesix", 3),
         ([(1, b"tail", 100)], b"tail", 100, b"tail", 100),
         # another attempt starts anew; the tail is the newest one's
-        ([(1, b"first"), (2, b"second")], b"second", 0, b"firstsecond", 0),
-        ([(1, b"first")], b"second", 0, b"firstsecond", 0),
+        ([(1, b"first", 0), (2, b"second", 0)], b"second", 0, b"firstsecond", 0),
+        ([(1, b"first", 0)], b"second", 0, b"firstsecond", 0),
     ],
 )
 def test_each_byte_is_written_once_and_what_is_gone_is_counted(
@@ -42,7 +37,7 @@ def test_each_byte_is_written_once_and_what_is_gone_is_counted(
     for notice in notices:
         output.on_notice("output", ["id", *notice])
     newest = 2 if b"second" in tail else 1
-    output.finish(newest, tail, dropped)
+    output.add(newest, tail, dropped)
     assert (b"".join(pieces), output.lost) == (written, lost)
 
 

@@ -196,7 +196,7 @@ def test_logs_are_bytes_as_they_are_and_what_is_gone_is_told_apart(run: Run, stu
 
 def test_logs_follow_writes_what_comes_and_then_what_did_not(run: Run, stub: Stub) -> None:
     stub.answer(job(), output=b"one two three", dropped=0)
-    stub.notices["follow"] = [[ID, 1, b"one "], [ID, 1, b"two "]]
+    stub.notices["follow"] = [[ID, 1, b"one ", 0], [ID, 1, b"two ", 4]]
     result = run("logs", "--follow", ID)
     assert (result.exit_code, result.stdout_bytes) == (0, b"one two three")
 

@@ -163,7 +163,7 @@ def test_a_refusal_is_an_error_and_never_spooled(run: Run, stub: Stub, folder: P
 
 def test_wait_streams_the_output_and_takes_over_the_exit_status(run: Run, stub: Stub) -> None:
     stub.answer(failed(("ExitStatus", "ended with status 7"), status=7), output=b"one\ntwo \xff")
-    stub.notices["follow"] = [[ID, 1, b"one\n"]]
+    stub.notices["follow"] = [[ID, 1, b"one\n", 0]]
     result = run("submit", "--wait", "true")
     assert (result.exit_code, result.stdout_bytes, result.stderr) == (7, b"one\ntwo \xff", "")
 

@@ -17,6 +17,8 @@ def result_of(client: Options, text: str) -> Any:
     return handle_of(client, text).result(timeout=20)
 
 
-def random_part(text: str) -> str:
-    """Return what of a job's id is not its time."""
-    return text.replace("-", "")[12:]
+def random_parts(answer: dict[str, Any]) -> set[str]:
+    """Return what is not time in the ids that a worker made: two workers that share some will one day share an id,
+    which is one job to the daemon. Several ids, because one worker may have served more requests than the other.
+    """
+    return {text.replace("-", "")[12:] for text in (answer["job"], *answer["next"])}

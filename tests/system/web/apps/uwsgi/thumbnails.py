@@ -13,7 +13,7 @@ from typing import Any
 
 from pictures import shrink
 
-from sidecar.client import options
+from sidecar.client import options, prepare
 
 MEETING = Barrier(2)  # shared by both workers
 FIRST = options(ack="stored").submit(shrink, "first.png").id  # opens both sockets in the process that forks
@@ -26,5 +26,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., object]) 
         MEETING.wait(timeout=20)
     handle = options(ack="stored" if path == "/stored" else "sent").submit(shrink, "cat.png")
     start_response("200 OK", [("Content-Type", "application/json")])
-    answer = {"job": handle.id, "ack": handle.ack, "first": FIRST, "worker": os.getpid()}
+    answer: dict[str, object] = {"job": handle.id, "ack": handle.ack, "first": FIRST, "worker": os.getpid()}
+    if path == "/meet":
+        answer["next"] = [prepare(shrink, "dog.png").id for _ in range(16)]
     return [json.dumps({**answer, "executable": sys.executable, "folder": os.getcwd()}).encode()]

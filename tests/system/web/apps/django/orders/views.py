@@ -9,7 +9,7 @@ import os
 from django.db import transaction
 from django.http import HttpRequest, JsonResponse
 
-from sidecar.client import options, submit
+from sidecar.client import options, prepare, submit
 
 from .jobs import database, send_out
 from .models import Order
@@ -45,4 +45,5 @@ def meet(request: HttpRequest) -> JsonResponse:
     from bookshop import preloaded
 
     preloaded.MEETING.wait(timeout=20)
-    return JsonResponse({"worker": os.getpid(), "job": submit(database).id, "first": preloaded.FIRST})
+    answer = {"worker": os.getpid(), "job": submit(database).id, "first": preloaded.FIRST}
+    return JsonResponse({**answer, "next": [prepare(database).id for _ in range(16)]})
