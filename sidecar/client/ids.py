@@ -1,8 +1,9 @@
 """Job ids: UUIDv7, 16 bytes, made here so that a job can be named before anybody has it.
 
 The random part comes out of a pool that is filled from the kernel 256 ids at a time: one `urandom` a submit would cost
-as much as the rest of it. A forked child must not go on with its parent's pool (two jobs with one id are one job to
-the daemon: the second would never run), so the pool is emptied in the child. It knows no socket.
+as much as the rest of it. A forked child must not go on with its parent's pool: two jobs with one id are one job to
+the daemon, the second would never run. The pid is compared every time (0.1 µs), since a fork hook is not enough: uWSGI
+forks without running Python's, and two of its workers then made the same ids. It knows no socket.
 """
 
 from __future__ import annotations
@@ -19,16 +20,25 @@ _VARIANT = bytes(0x80 | byte & 0x3F for byte in range(256))
 
 _pool: list[bytes] = []
 _take = _pool.pop
-os.register_at_fork(after_in_child=_pool.clear)
+_getpid = os.getpid
+_owner = 0  # the process whose pool it is
 
 
 def make() -> bytes:
     """Return a new id (RFC 9562, version 7): milliseconds first, so that ids of one machine sort by time."""
+    if _getpid() != _owner:
+        _take_over()
     try:
         tail = _take()
     except IndexError:
         tail = _refill()
     return (time_ns() // 1_000_000).to_bytes(6) + tail
+
+
+def _take_over() -> None:
+    global _owner
+    _pool.clear()
+    _owner = os.getpid()
 
 
 def _refill() -> bytes:

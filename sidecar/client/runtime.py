@@ -3,6 +3,11 @@
 Made once per process and made again only when `sys.path`, the working folder or Django's readiness changed. These
 three are looked at with every submit, because a job that runs with the folder of before is worse than the 0.7 µs.
 A changed environment variable alone does not make a new record.
+
+A deployed application often stands in a link (`current`) that is flipped to the next release under the running server.
+Jobs shall then find the new release, code and folder: so the working folder is taken as `$PWD` spells it, and what of
+`sys.path` lies in it is spelled likewise (Python resolves the folder of a script). The spelling is looked up when the
+client is imported: at the first submit the link may lead elsewhere already.
 """
 
 from __future__ import annotations
@@ -61,9 +66,17 @@ def _django_ready() -> bool:
 def _renew(cwd: str) -> Record:
     global _record
     path, django = list(sys.path), _django_ready()
-    folder = spelled_folder(cwd, os.environ.get("PWD"))
-    _record = Record(plain(make(path, folder, os.environ, django)), folder, path, cwd, django)
+    folder = _spelled_at_import if cwd == _cwd_at_import else spelled_folder(cwd, os.environ.get("PWD"))
+    spelled = [spelled_entry(entry, cwd, folder) for entry in path]
+    _record = Record(plain(make(spelled, folder, os.environ, django)), folder, path, cwd, django)
     return _record
+
+
+def spelled_entry(entry: object, cwd: str, folder: str | None) -> object:
+    """Return an entry of `sys.path` that is the working folder, or lies in it, as the folder is spelled."""
+    if folder and cwd and isinstance(entry, str) and (entry == cwd or entry.startswith(cwd + "/")):
+        return folder + entry[len(cwd) :]
+    return entry
 
 
 def make(path: Iterable[object], folder: str | None, environ: Mapping[str, str], django: bool) -> dict[str, Any]:
@@ -148,3 +161,14 @@ def forwarded(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _is_value(text: str) -> bool:
     return "\0" not in text
+
+
+def _working_folder() -> str:
+    try:
+        return _getcwd()
+    except OSError:
+        return ""
+
+
+_cwd_at_import = _working_folder()
+_spelled_at_import = spelled_folder(_cwd_at_import, os.environ.get("PWD"))

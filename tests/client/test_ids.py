@@ -68,7 +68,7 @@ def tails_of_a_child_and_its_parent(restore_pool: bool) -> tuple[set[bytes], set
     if child == 0:
         try:
             if restore_pool:
-                ids._pool[:] = pool
+                ids._pool[:], ids._owner = pool, os.getpid()
             os.write(write, b"".join(ids.make()[6:] for _ in range(50)))
         finally:
             os._exit(0)

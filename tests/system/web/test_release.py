@@ -57,7 +57,8 @@ def test_a_server_whose_first_job_comes_after_the_deploy_does_not_mix_two_releas
     serve: Serve, deploy: Deploy, client: Options, interpreter: Interpreter
 ) -> None:
     current = deploy(1)
-    server = serve([interpreter.script("gunicorn"), "--bind", "127.0.0.1:{port}", "serve:application"], current)
+    words = ["--preload", "--bind", "127.0.0.1:{port}", "serve:application"]  # loaded, then the port is there
+    server = serve([interpreter.script("gunicorn"), *words], current)
     deploy(2)
     told = result_of(client, server.post("/")[1]["job"])
     assert told["folder"] == str(current.with_name(f"release-{told['release']}"))
