@@ -101,7 +101,5 @@ def _checked(default: Any, value: Any, name: str, key: str) -> Any:
     fits = type(value) is int or (not whole and type(value) is float)
     least = 1 if whole else 0
     if not fits or not least <= value < 2**53:
-        raise BadConfig(
-            f"cannot use {name}: {key} is {value!r}, give a {'whole ' if whole else ''}number from {least}"
-        )
+        raise BadConfig(f"cannot use {name}: {key} is {value!r}, give a {'whole ' if whole else ''}number from {least}")
     return value if whole else float(value)

@@ -91,8 +91,7 @@ def shown(value: object) -> str:
 
 
 BY_CODE: dict[str, type[SidecarError]] = {
-    cls.code: cls
-    for cls in (BadFrame, BadRequest, TooLarge, NotAllowed, NotFound, NoSpace, Unavailable, Internal)
+    cls.code: cls for cls in (BadFrame, BadRequest, TooLarge, NotAllowed, NotFound, NoSpace, Unavailable, Internal)
 }
 
 

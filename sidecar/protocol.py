@@ -309,7 +309,12 @@ class RequestError(BadRequest):
 
 def parse_handoff(message: object) -> object:
     """Return the job map of a datagram or spool file, `[2, "submit", [job]]`, unchecked."""
-    if type(message) is not list or len(message) != 3 or type(message[0]) is not int or message[:2] != [NOTICE, "submit"]:
+    if (
+        type(message) is not list
+        or len(message) != 3
+        or type(message[0]) is not int
+        or message[:2] != [NOTICE, "submit"]
+    ):
         raise BadFrame('cannot read datagram: not a hand-off, send [2, "submit", [job]]')
     params = message[2]
     if type(params) is not list or len(params) != 1:
@@ -336,7 +341,7 @@ def seconds_or_none(value: object, name: str) -> float | None:
     """Check an optional wait: seconds from 0, None for ever."""
     if value is None:
         return None
-    if type(value) not in (int, float) or not 0 <= value or math.isinf(value):  # type: ignore[operator, arg-type]
+    if type(value) not in (int, float) or not value >= 0 or math.isinf(value):  # type: ignore[operator, arg-type]
         raise BadRequest(f"cannot wait: {name} is {shown(value)}, give seconds or nil")
     return float(value)  # type: ignore[arg-type]
 
@@ -361,4 +366,6 @@ def parse_report(data: bytes) -> dict[str, Any]:
     error = value.get("error")
     if type(error) is not dict:
         return {}
-    return {"error": {key: error[key] if type(error.get(key)) is str else "" for key in ("type", "message", "traceback")}}
+    return {
+        "error": {key: error[key] if type(error.get(key)) is str else "" for key in ("type", "message", "traceback")}
+    }

@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .errors import NoSpace, SidecarError
 from .job import Claim, Ending, Event, Job, Outcome, State, after
@@ -338,8 +338,8 @@ class Store:
         )  # fmt: skip
         self._db.execute(
             "UPDATE attempt SET started = coalesce(?, started), ended = ?, reason = ?, status = ?, signal = ?,"
-            " user = ?, system = ?, max_rss = ?, result = ?, result_error = ?, error = ?, tail = ?, dropped = ?, survivors = ?"
-            " WHERE job = ? AND number = ?",
+            " user = ?, system = ?, max_rss = ?, result = ?, result_error = ?, error = ?, tail = ?, dropped = ?,"
+            " survivors = ? WHERE job = ? AND number = ?",
             (ending.started, ending.ended, ending.reason, ending.status, ending.signal, ending.user, ending.system,
              ending.max_rss, done.result, done.result_error, done.error, ending.tail, ending.dropped,
              ending.survivors, running.seq, running.number),

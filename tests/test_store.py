@@ -66,7 +66,9 @@ def test_the_schema_knows_the_same_states_and_outcomes() -> None:
 def test_claims_go_by_priority_then_time_then_arrival(store: Store) -> None:
     put(store, job(1), job(2, priority=5), job(3, due=NOW - 5), job(4), job(5, priority=-1))
     claims = claim_all(store)
-    order = {seq: int.from_bytes(row.id, "big") for row in store.list_jobs(None, None, None, None, 9) for seq in [row.seq]}
+    order = {
+        seq: int.from_bytes(row.id, "big") for row in store.list_jobs(None, None, None, None, 9) for seq in [row.seq]
+    }
     assert [order[seq] for seq, _ in claims] == [2, 3, 1, 4, 5]
 
 
@@ -173,7 +175,11 @@ def test_a_rejected_job_is_done_from_the_start(store: Store) -> None:
 
 
 def test_an_id_is_found_by_a_prefix_that_only_it_has(store: Store) -> None:
-    put(store, Job(b"\x01" * 16, 0, "default", 0, NOW, None, None, b""), Job(b"\x01\x02" * 8, 0, "q", 0, NOW, None, None, b""))
+    put(
+        store,
+        Job(b"\x01" * 16, 0, "default", 0, NOW, None, None, b""),
+        Job(b"\x01\x02" * 8, 0, "q", 0, NOW, None, None, b""),
+    )
     assert len(store.find(b"\x01\x01" + b"\0" * 14, b"\x01\x01" + b"\xff" * 14)) == 1
     assert len(store.find(b"\x01" + b"\0" * 15, b"\x01" + b"\xff" * 15)) == 2
 

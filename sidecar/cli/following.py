@@ -16,7 +16,6 @@ from .exits import NOT_SUCCEEDED, SIGNALLED, TIMED_OUT
 from .showing import last_attempt
 
 
-
 class Output:
     """The pieces of one job's output, in order and each once, given to `write`; `lost` counts what never came."""
 

@@ -181,7 +181,7 @@ class Attempts(Events):
         if entry is not None:
             zygote = self.zygote_of(entry)
             if zygote is not None:
-                zygote.send(["recorded", [list(key)]])
+                zygote.post(["recorded", [list(key)]])
         if recorded is not None:
             self.counters["ended"] += 1
             if recorded.state is State.DONE:

@@ -131,17 +131,14 @@ class Dispatcher:
 
     def start(self, starts: list[Start]) -> None:
         """Hand committed claims to their zygotes."""
-        touched = set()
         for claim, lane, zygote in starts:
             key = (claim.seq, claim.number)
             self._attempts.enter(key, claim.id, zygote.generation)
             self._attempts.counters["started"] += 1
-            zygote.channel.send(["start", list(key), self._plan(claim, lane)])
+            zygote.post(["start", list(key), self._plan(claim, lane)])
             if self._watch.followed(claim.id):
-                zygote.channel.send(["follow", list(key)])
-            touched.add(zygote)
-        for zygote in touched:
-            zygote.flush()
+                zygote.post(["follow", list(key)])
+        self._zygotes.flush()
 
     def _plan(self, claim: Claim, lane: Lane) -> dict[str, Any]:
         plan: dict[str, Any] = wire.unpack(claim.body)

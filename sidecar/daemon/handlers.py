@@ -159,13 +159,11 @@ class Handlers:
     # -- changing jobs --------------------------------------------------------------------------------------------
 
     async def cancel(self, params: list[Any], client: Connection) -> object:
-        """cancel [id] -> the job: done when it waited, on its way to its end when it ran, as it was when it was done."""
+        """cancel [id] -> the job: done if it waited, on its way to its end if it ran, as it was if it was done."""
         (id,) = _params(params, "cancel", 1)
         job = await self._find(id, client.uid)
         now = time.time()
-        ended = await self.writer.commit(
-            lambda store: store.cancel(job.seq, now, now + self.config.retention.others)
-        )
+        ended = await self.writer.commit(lambda store: store.cancel(job.seq, now, now + self.config.retention.others))
         if ended:
             self.watch.ended(job.id)
         elif entry := self.attempts.find(job.id):

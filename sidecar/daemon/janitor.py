@@ -1,4 +1,4 @@
-"""What is done now and then: finished jobs are forgotten, idle zygotes retired. Each sleep ends at a computed instant."""
+"""What is done now and then: finished jobs are forgotten, idle zygotes retired. Sleeps end at a computed instant."""
 
 from __future__ import annotations
 

@@ -95,8 +95,17 @@ class Writer:
 
     async def read(self, query: Callable[[Store], T]) -> T:
         """Ask the store something, behind the gate."""
-        async with self._gate:
+        await self._pass_gate()
+        try:
             return query(self._store)
+        finally:
+            self._gate.release()
+
+    async def _pass_gate(self) -> None:
+        try:
+            self._gate.acquire_nowait()  # an open gate costs no turn of trio's loop
+        except trio.WouldBlock:
+            await self._gate.acquire()
 
     def close(self) -> None:
         """Commit what waits, then let `run` return."""
@@ -109,13 +118,15 @@ class Writer:
             await self._wanted.wait()
             self._wanted = trio.Event()
             full = False
-            async with self._gate:
-                try:
-                    self._cycle(claims)
-                except NoSpace:
-                    full = True
+            await self._pass_gate()
+            try:
+                self._cycle(claims)
                 if self._store.checkpoint_due():
                     await trio.to_thread.run_sync(self._store.checkpoint)
+            except NoSpace:
+                full = True
+            finally:
+                self._gate.release()
             if full:
                 await trio.sleep(_DISK_FULL_PAUSE)
             if self._closing and not self._changes:

@@ -60,6 +60,10 @@ class Zygote:
         self.tickets: dict[int, Callable[[bytes | None, int], None]] = {}
         self.scope = trio.CancelScope()
 
+    def post(self, message: list[Any]) -> None:
+        """Say something with the next flush: what a commit brings goes out as one packet."""
+        self.channel.send(message)
+
     def send(self, message: list[Any]) -> None:
         """Say something now; what the socket does not take follows when it does."""
         self.channel.send(message)
@@ -174,7 +178,8 @@ class Zygotes:
         zygote = self._by_generation.pop(generation, None)
         if zygote is None:
             return
-        self.listen_once(zygote)
+        while messages := zygote.channel.receive()[0]:
+            self._hear(zygote, messages)
         if self._newest.get(zygote.key) is zygote:
             del self._newest[zygote.key]
         zygote.scope.cancel()
@@ -190,6 +195,12 @@ class Zygotes:
         """Return the instant (trio's clock) at which an unfit runtime may be tried again."""
         resting = [unfit.until for key, unfit in self._unfit.items() if key not in self._wanted]
         return min(resting, default=math.inf)
+
+    def flush(self) -> None:
+        """Send what was posted."""
+        for zygote in self._by_generation.values():
+            if zygote.channel.pending:
+                zygote.flush()
 
     def began(self, zygote: Zygote) -> None:
         """Note that it has an attempt more."""
@@ -247,9 +258,12 @@ class Zygotes:
     def listen_once(self, zygote: Zygote) -> bool:
         """Take what it said; False when it is gone."""
         messages, open_ = zygote.channel.receive()
+        self._hear(zygote, messages)
+        return open_
+
+    def _hear(self, zygote: Zygote, messages: list[list[Any]]) -> None:
         for name, *rest in messages:
             getattr(self, "_told_" + name)(zygote, *rest)
-        return open_
 
     def _told_hello(self, zygote: Zygote, about: dict[str, Any]) -> None:
         if about["protocol"] != PROTOCOL:

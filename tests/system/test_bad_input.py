@@ -96,7 +96,9 @@ def test_a_wrong_job_is_refused_on_the_stream_naming_what_is_wrong(raw: RawClien
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_job_by_datagram_is_done_rejected_with_the_reason(shared_daemon: Daemon, raw: RawClient, name: str) -> None:
+def test_a_wrong_job_by_datagram_is_done_rejected_with_the_reason(
+    shared_daemon: Daemon, raw: RawClient, name: str
+) -> None:
     change, word = WRONG[name]
     job = job_with(change)
     hand_off(shared_daemon.handoff, job)

@@ -29,7 +29,9 @@ for number in range(int(first), int(first) + int(count)):
 """
 
 
-def submit_from_processes(daemon: Daemon, path: Path, processes: int, each: int, ack: str) -> list[subprocess.Popen[str]]:
+def submit_from_processes(
+    daemon: Daemon, path: Path, processes: int, each: int, ack: str
+) -> list[subprocess.Popen[str]]:
     return [
         subprocess.Popen(
             [sys.executable, "-c", SUBMITTER, str(daemon.runtime), str(path), str(n * each), str(each), ack],
@@ -68,7 +70,9 @@ def test_a_daemon_killed_under_load_loses_nothing(daemon: Daemon, tmp_path: Path
         os.kill(daemon.pids()["daemon"], signal.SIGKILL)
     ids = ids_of(submitters)
     client = connect(str(daemon.runtime))
-    assert [Handle(id, door=client.door).result(timeout=120) for id in ids] == [number * number for number in range(400)]
+    assert [Handle(id, door=client.door).result(timeout=120) for id in ids] == [
+        number * number for number in range(400)
+    ]
     assert sorted(map(int, lines(tmp_path / "ran"))) == list(range(400))
 
 

@@ -44,7 +44,7 @@ def surroundings() -> dict[str, object]:
         session = int(file.read().rpartition(")")[2].split()[3])
     mask = os.umask(0)
     with open("/proc/self/status") as file:
-        blocked = [line.split()[1] for line in file if line.startswith("SigBlk")][0]
+        blocked = next(line.split()[1] for line in file if line.startswith("SigBlk"))
     return {
         "fds": sorted(int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")),
         "leader": session == os.getpid(),
@@ -142,5 +142,6 @@ def leave_thread(path: str) -> str:
 
 def at_exit(path: str) -> None:
     import atexit
+    from pathlib import Path
 
-    atexit.register(lambda: open(path, "w").write("exit"))
+    atexit.register(Path(path).write_text, "exit")

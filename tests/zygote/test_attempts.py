@@ -125,12 +125,14 @@ def test_output_of_both_kinds_is_kept(zygote: ZygoteProcess) -> None:
 
 
 def test_a_command_runs_with_its_environment(zygote: ZygoteProcess) -> None:
-    ending = zygote.run(argv=["sh", "-c", 'echo "$FROM_JOB $FROM_RUNTIME $SIDECAR_ATTEMPT"; exit 7'], env={"FROM_JOB": "a"})
+    ending = zygote.run(
+        argv=["sh", "-c", 'echo "$FROM_JOB $FROM_RUNTIME $SIDECAR_ATTEMPT"; exit 7'], env={"FROM_JOB": "a"}
+    )
     assert (ending["status"], ending["tail"]) == (7, b"a yes 1\n")
 
 
 def test_a_command_has_the_descriptors_of_a_job_and_no_other(zygote: ZygoteProcess) -> None:
-    script = "import os; fds = os.listdir('/proc/self/fd'); print(*(fd for fd in fds if os.path.exists('/proc/self/fd/' + fd)))"
+    script = "import os; d = '/proc/self/fd/'; print(*(fd for fd in os.listdir(d) if os.path.exists(d + fd)))"
     assert sorted(zygote.run(argv=[sys.executable, "-c", script])["tail"].split()) == [b"0", b"1", b"2", b"3"]
 
 
