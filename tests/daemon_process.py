@@ -121,7 +121,7 @@ class Daemon:
         if self.running:
             self.signal(signal.SIGTERM)
             if now:
-                self.signal(signal.SIGTERM)
+                self.signal(signal.SIGINT)  # another number: two equal ones that are pending become one
         return self.wait(seconds)
 
     def kill(self) -> None:

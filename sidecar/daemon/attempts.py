@@ -169,7 +169,7 @@ class Attempts(Events):
             failures=counts[0],
             interruptions=counts[1],
             crashes=counts[2],
-            reason=f"interrupted {counts[2]} times" if event == "lose" else None,
+            reason=f"its zygote or the machine died under it {counts[2]} times" if event == "lose" else None,
             result=None if error else report.get("result"),
             result_error=None if error else report.get("result_error"),
             error=wire.pack(error) if error else None,

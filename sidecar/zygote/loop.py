@@ -122,11 +122,18 @@ class Zygote:
 
     def flush(self) -> None:
         """Write to the daemon; while it does not read, wait until it could."""
+        if self.retired:
+            return
         try:
             done = self.channel.flush()
             self.poll.modify(self.channel.sock.fileno(), select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT)
         except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
-            self.retired = True
+            self.retire()
+
+    def retire(self) -> None:
+        """Nobody will speak to us again: end when the last attempt has."""
+        self.retired = True
+        self.unwatch(self.channel.sock.fileno())
 
     # -- the daemon speaks --------------------------------------------------------------------------------------
 
@@ -135,9 +142,8 @@ class Zygote:
         messages, open_ = self.channel.receive()
         for name, *rest in messages:
             getattr(self, "told_" + name)(*rest)
-        if not open_ and not self.retired:
-            self.retired = True
-            self.unwatch(self.channel.sock.fileno())
+        if not open_:
+            self.retire()
 
     def told_hello(self, record: dict[str, Any], limits: dict[str, int]) -> None:
         """A daemon (the first, or the next one): say what is here, and again every ending it may not know."""

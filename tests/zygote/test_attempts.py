@@ -269,3 +269,13 @@ def test_deadlines_are_kept_while_nobody_listens() -> None:
     assert process.ending(second)["reason"] == "timeout"
     assert time.monotonic() - before >= 0.7
     process.stop()
+
+
+def test_a_zygote_nobody_speaks_to_any_more_finishes_what_it_has_and_ends_well(tmp_path: Path) -> None:
+    process = ZygoteProcess({"path": [ROOT]})
+    process.start(argv=["sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; echo > {tmp_path}/finished"])
+    process.channel.close()
+    (tmp_path / "go").touch()
+    assert os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1]) == 0
+    assert (tmp_path / "finished").exists()
+    os.close(process.lifeline)
