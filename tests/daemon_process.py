@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .rawclient import RawClient
+from .rawclient import Ended, RawClient
 from .waiting import eventually
 
 START = 20.0  # seconds; the ready line comes after about 0.3
@@ -96,8 +96,12 @@ class Daemon:
 
     def pids(self) -> dict[str, Any]:
         """Return the pids as `ping` tells them: keeper, daemon, zygotes (generation, key, pid)."""
-        pids: dict[str, Any] = self.call("ping")["pids"]
-        return pids
+        while True:
+            try:
+                pids: dict[str, Any] = self.call("ping")["pids"]
+                return pids
+            except (Ended, ConnectionResetError):  # that daemon made room for the next one: open a new connection
+                assert self.running, self.log()
 
     def log(self) -> str:
         """Return what it wrote to stderr so far, over all restarts."""
