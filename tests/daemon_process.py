@@ -100,7 +100,7 @@ class Daemon:
             try:
                 pids: dict[str, Any] = self.call("ping")["pids"]
                 return pids
-            except (Ended, ConnectionResetError):  # that daemon made room for the next one: open a new connection
+            except (Ended, ConnectionError):  # that daemon made room for the next one: open a new connection
                 assert self.running, self.log()
 
     def log(self) -> str:
