@@ -4,7 +4,7 @@
 #   make test          the whole suite, on the newest versions of what we depend on
 #   make test-oldest   the same suite on the oldest ones (Debian 12's); they want Python 3.11, see PYTHON
 #   make lint          ruff and mypy
-#   make bench         the figures of the README
+#   make bench         the figures of this machine; JSON=file writes them too
 #
 # One goal needs more: the system tests build uWSGI, which takes a C compiler and Python's headers.
 
@@ -36,7 +36,7 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.run
-	$(VENV)/bin/python -m tests.benchmarks
+	$(VENV)/bin/python -m tests.benchmarks $(if $(JSON),--json $(JSON))
 
 clean:
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -18,19 +18,22 @@ from sidecar.zygote.channel import Channel
 LIMITS = {"result": 1024 * 1024, "output": 64 * 1024}
 OURS = {"SIDECAR_JOB_ID": "0", "SIDECAR_ATTEMPT": "1", "SIDECAR_QUEUE": "default", "SIDECAR_DEADLINE": "0"}
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
 
 
 class ZygoteProcess:
     """Starts a zygote as the keeper does; `start` jobs, `wait` for their endings."""
 
-    def __init__(self, record: dict[str, Any] | None = None, interpreter: str = sys.executable) -> None:
+    def __init__(self, record: dict[str, Any] | None = None, broken: str = "") -> None:
+        """Start one of runtime `record`; `broken` names the promise that it shall break."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self.lifeline = os.pipe2(os.O_CLOEXEC)
-        path = [entry for entry in sys.path if entry.startswith("/")]
+        interpreter, module = sys.executable, "tests.zygote.broken" if broken else "sidecar.zygote"
+        path = [ROOT, *(entry for entry in sys.path if entry.startswith("/"))]
         moved = [os.dup(theirs.fileno()), os.dup(life)]
-        environ = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "daemon:lifeline"}
+        environ = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "daemon:lifeline", "BROKEN": broken}
         self.pid = os.posix_spawn(
-            interpreter, command(interpreter, "sidecar.zygote", path), environ, setsid=True,
+            interpreter, command(interpreter, module, path), environ, setsid=True,
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, 100 + n) for n, fd in enumerate(moved)]
             + [(os.POSIX_SPAWN_DUP2, 100 + n, 3 + n) for n in range(2)]
             + [(os.POSIX_SPAWN_CLOSE, 100 + n) for n in range(2)],

@@ -13,10 +13,9 @@ import pytest
 
 from tests.waiting import eventually
 
-from .process import HERE, ZygoteProcess, report, result
+from .process import ROOT, ZygoteProcess, report, result
 
 J = "tests.zygote.jobs:"
-ROOT = os.path.dirname(os.path.dirname(HERE))
 
 
 @pytest.fixture(scope="module")

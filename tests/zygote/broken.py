@@ -1,0 +1,55 @@
+"""Zygotes that break one promise each: the negative controls of test_attempts.py. BROKEN names which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from sidecar.zygote import attempt, child, kernel, loop, tree
+
+
+def no_sweep() -> None:
+    """Do not look for what an ended tree left behind."""
+    tree.children = list  # type: ignore[assignment]
+
+
+def no_subreaper() -> None:
+    """Let orphans go to somebody else."""
+    kernel.become_subreaper = lambda: None
+
+
+def no_closing() -> None:
+    """Leave the zygote's own descriptors open in the job."""
+    child.os.closerange = lambda low, high: None  # type: ignore[misc]
+
+
+def no_death_signal() -> None:
+    """Do not tie the attempt to its zygote."""
+    kernel.die_with_parent = lambda: None
+
+
+def no_holding() -> None:
+    """Forget an ending once it was told."""
+    loop.Zygote.hold = lambda self, key, message: self.channel.send(message)  # type: ignore[method-assign]
+
+
+def no_last_resort() -> None:
+    """Only ever ask a job to end."""
+    attempt.ESCALATION[attempt.TERMINATED] = attempt.ESCALATION[attempt.RUNNING]
+
+
+def no_trimming() -> None:
+    """Keep all output."""
+    attempt.Tail._trim = lambda self: None  # type: ignore[method-assign]
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    way.__name__: way
+    for way in (no_sweep, no_subreaper, no_closing, no_death_signal, no_holding, no_last_resort, no_trimming)
+}
+
+
+def main() -> None:
+    """Break, then serve."""
+    WAYS[os.environ.pop("BROKEN")]()
+    loop.serve()
