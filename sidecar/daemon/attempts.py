@@ -103,13 +103,18 @@ class Attempts(Events):
 
     # -- what zygotes tell ----------------------------------------------------------------------------------------
 
-    def exited(self, ending: Ending) -> None:
-        """Record an ending; a zygote repeats it until it hears that we have."""
+    def exited(self, ending: Ending, generation: int | None) -> None:
+        """Record an ending; the zygote that told it holds it until it hears that we have, over every daemon's death.
+
+        `generation` None: nobody told it, its zygote is dead.
+        """
         key = (ending.seq, ending.number)
         if key in self._recording:
             return
         self._recording.add(key)
-        self._writer.put(lambda store: self._record(store, ending), lambda recorded: self._over(key, recorded))
+        self._writer.put(
+            lambda store: self._record(store, ending), lambda recorded: self._over(key, generation, recorded)
+        )
 
     def unborn(self, key: Key, why: str) -> None:
         """Give back a claim whose process could not be made: the machine is out of something."""
@@ -137,7 +142,7 @@ class Attempts(Events):
 
     def crashed(self, key: Key) -> None:
         """Record that an attempt went down with its zygote."""
-        self.exited(Ending(*key, "crash", None, None, None, time.time(), 0.0, 0.0, 0, b"", b"", 0, 0))
+        self.exited(Ending(*key, "crash", None, None, None, time.time(), 0.0, 0.0, 0, b"", b"", 0, 0), None)
 
     def ready(self) -> None:
         """A zygote can take attempts."""
@@ -175,13 +180,12 @@ class Attempts(Events):
             error=wire.pack(error) if error else None,
         )
 
-    def _over(self, key: Key, recorded: Recorded | None) -> None:
+    def _over(self, key: Key, generation: int | None, recorded: Recorded | None) -> None:
         self._recording.discard(key)
-        entry = self._leave(key)
-        if entry is not None:
-            zygote = self.zygote_of(entry)
-            if zygote is not None:
-                zygote.post(["recorded", [list(key)]])
+        self._leave(key)
+        zygote = None if generation is None else self.zygotes.get(generation)
+        if zygote is not None:
+            zygote.post(["recorded", [list(key)]])
         if recorded is not None:
             self.counters["ended"] += 1
             if recorded.state is State.DONE:

@@ -36,7 +36,7 @@ Key = tuple[int, int]
 class Events:
     """What zygotes tell; the attempts' book implements it."""
 
-    def exited(self, ending: Ending) -> None: ...
+    def exited(self, ending: Ending, generation: int | None) -> None: ...
     def unborn(self, key: Key, why: str) -> None: ...
     def wrote(self, key: Key, data: bytes, place: int) -> None: ...
     def present(self, generation: int, keys: set[Key]) -> None: ...
@@ -283,7 +283,7 @@ class Zygotes:
     def _told_exited(self, zygote: Zygote, key: list[int], ending: dict[str, Any]) -> None:
         if ending["reason"] == "unborn":
             return self._events.unborn((key[0], key[1]), ending["tail"].decode())
-        self._events.exited(Ending(key[0], key[1], **ending))
+        self._events.exited(Ending(key[0], key[1], **ending), zygote.generation)
 
     def _told_output(self, zygote: Zygote, key: list[int], data: bytes, place: int) -> None:
         self._events.wrote((key[0], key[1]), data, place)

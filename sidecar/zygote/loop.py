@@ -152,7 +152,7 @@ class Zygote:
         self.result_limit, self.output_limit = limits["result"], limits["output"]
         for attempt in self.running.values():
             attempt.followed = False
-        here = [list(a.key) for a in (*self.running.values(), *self.sweeping)]
+        here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.sweeping), *self.held)]
         self.channel.send(["hello", {"pid": os.getpid(), "protocol": PROTOCOL, "attempts": here}])
         for message in self.held.values():
             self.channel.send(message)

@@ -29,7 +29,7 @@ def alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -219,7 +219,9 @@ def test_threads_and_exit_functions_finish_before_the_job_does(zygote: ZygotePro
 def test_endings_are_told_again_until_they_are_recorded(zygote: ZygoteProcess) -> None:
     number = zygote.start(call=J + "add", args=[1])
     zygote.ending(number)
+    zygote.said.clear()
     zygote.tell("hello", {}, {"result": 2**20, "output": 65536})
+    assert [number, 1] in zygote.wait_for("hello")[1]["attempts"], "else its daemon believes that it never started"
     assert zygote.ending(number)["status"] == 0
     zygote.tell("recorded", [[number, 1]])
     zygote.tell("hello", {}, {"result": 2**20, "output": 65536})
