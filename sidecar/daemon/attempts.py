@@ -144,8 +144,8 @@ class Attempts(Events):
         """Record that an attempt went down with its zygote."""
         self.exited(Ending(*key, "crash", None, None, None, time.time(), 0.0, 0.0, 0, b"", b"", 0, 0), None)
 
-    def ready(self) -> None:
-        """A zygote can take attempts."""
+    def changed(self) -> None:
+        """A zygote can take attempts, or it is known when the next try to start one is due."""
         self.freed(None)
 
     # -- recording ------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class Events:
     def wrote(self, key: Key, data: bytes, place: int) -> None: ...
     def present(self, generation: int, keys: set[Key]) -> None: ...
     def died(self, generation: int) -> None: ...
-    def ready(self) -> None: ...
+    def changed(self) -> None: ...
 
 
 class Zygote:
@@ -172,6 +172,7 @@ class Zygotes:
         if before is None or before.reason != reason:
             log.warning("cannot start a zygote: %s", reason)
         self._unfit[key] = Unfit(reason, pause)
+        self._events.changed()
 
     def dead(self, generation: int) -> None:
         """Note that it died, and nothing of it lives; what it had said before counts."""
@@ -275,10 +276,11 @@ class Zygotes:
         if zygote.old:
             self.idle.set()
         self._events.present(zygote.generation, {(seq, number) for seq, number in about["attempts"]})
-        self._events.ready()
+        self._events.changed()
 
     def _told_unfit(self, zygote: Zygote, reason: str) -> None:
-        self.refused(zygote.key, reason)
+        interpreter = parse_runtime(self._runtimes[zygote.key])["interpreter"]
+        self.refused(zygote.key, f"{interpreter} {reason}; to mend it: {interpreter} -m pip install sidecar-jobs")
 
     def _told_exited(self, zygote: Zygote, key: list[int], ending: dict[str, Any]) -> None:
         if ending["reason"] == "unborn":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime
+import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -173,13 +175,25 @@ def test_stdin_and_environment_reach_the_job(client: Options) -> None:
 
 
 def test_an_interpreter_without_sidecar_keeps_the_job_waiting_with_the_reason(client: Options, tmp_path: Path) -> None:
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    runtime = {"kind": "python", "interpreter": "/usr/bin/env", "path": []}
+    venv.create(tmp_path / "bare")
+    interpreter = str(tmp_path / "bare" / "bin" / "python")
+    runtime = {"kind": "python", "interpreter": interpreter, "path": []}
     handle = client.options(runtime=runtime, ack="stored").submit("time:time")
     status = eventually(lambda: (found := handle.status()).waiting and found, 20)
     assert (status.state, len(status.attempts)) == ("queued", 0)
+    assert "No module named" in status.waiting and f"{interpreter} -m pip install sidecar-jobs" in status.waiting
     assert handle.cancel()
+
+
+def test_a_waiting_job_runs_as_soon_as_its_interpreter_is_mended(client: Options, tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    path = [entry for entry in sys.path if entry.startswith("/")]
+    runtime = {"kind": "python", "interpreter": str(interpreter), "path": path}
+    handle = client.options(runtime=runtime, ack="stored").submit("operator:add", 1, 2)
+    eventually(lambda: handle.status().waiting, 20)
+    interpreter.symlink_to(sys.executable)
+    assert handle.result(timeout=30) == 3
+    assert len(handle.status().attempts) == 1
 
 
 def test_an_interpreter_that_is_not_there_keeps_the_job_waiting(client: Options) -> None:
