@@ -20,7 +20,7 @@ REQUEST, REPLY, NOTICE = 0, 1, 2
 VERSION = 1
 
 VERBS = (
-    "submit", "status", "wait", "result", "logs", "follow", "cancel", "list", "stats", "ping", "reload",
+    "submit", "run", "status", "wait", "result", "logs", "follow", "cancel", "list", "stats", "ping", "reload",
 )  # fmt: skip
 
 YEAR = 366 * 86400.0

@@ -27,10 +27,20 @@ def ask(
 
     Raises the daemon's error, Unavailable, or NotAllowed.
     """
+    return ask_packed(method, list(params), timeout, on_notice)
+
+
+def ask_packed(
+    method: str,
+    params: list[Any] | bytes,
+    timeout: float | None = ANSWER,
+    on_notice: Callable[[str, list[Any]], None] | None = None,
+) -> Any:
+    """Do the same with params that may be packed already."""
     from ..client.control import Control  # so that a help text does not pay for sockets and msgpack
 
     control = Control()
     try:
-        return control.request(method, list(params), timeout=timeout, on_notice=on_notice)
+        return control.request(method, params, timeout=timeout, on_notice=on_notice)
     finally:
         control.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .asking import ask
+from .asking import ask, ask_packed
 from .exits import NOT_SUCCEEDED, SIGNALLED, TIMED_OUT
 from .showing import last_attempt
 
@@ -43,9 +43,18 @@ class Output:
 
 def follow(id: str, write: Callable[[bytes], object]) -> tuple[dict[str, Any], int]:
     """Write a job's output until it is done; return its status map and how many bytes were not kept for us."""
+    return _written("follow", [id], write)
+
+
+def run(job: bytes, write: Callable[[bytes], object]) -> tuple[dict[str, Any], int]:
+    """Hand over a packed job and do the same, from the first byte on. Raises Unavailable where no daemon is."""
+    return _written("run", b"\x91" + job, write)
+
+
+def _written(verb: str, params: list[Any] | bytes, write: Callable[[bytes], object]) -> tuple[dict[str, Any], int]:
     output = Output(write)
-    status: dict[str, Any] = ask("follow", id, timeout=None, on_notice=output.on_notice)
-    newest = last_attempt(status)
+    status: dict[str, Any] = ask_packed(verb, params, timeout=None, on_notice=output.on_notice)
+    id, newest = status["id"], last_attempt(status)
     if newest:
         kept = ask("logs", id)
         output.add(newest["number"], kept["output"], kept["dropped"])

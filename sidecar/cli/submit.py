@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ..errors import Unavailable
 from . import typed, watching
 from .asking import ANSWER, json_option
 from .exits import UNREACHABLE, USAGE, Refusal, complain
 from .showing import json_line
 
 if TYPE_CHECKING:
-    from ..client import Handle
+    from ..client import Prepared
 
 WITHOUT_DAEMON = {
     "spooled": "waits in the spool folder and runs when `sidecar serve` is started",
@@ -111,11 +113,13 @@ def submit(
     target = _target(argv, call, bool(args or kwargs))
     given["stdin"] = None if stdin is None else stdin.read()
     given["cwd"] = None if cwd is None else os.path.abspath(cwd)
-    handle = _hand_over(target, args, kwargs, given)
+    handle = _prepared(target, args, kwargs, given)
+    if wait:
+        with suppress(Unavailable):  # then as without --wait: the policy decides
+            ctx.exit(watching.watch(handle, call is not None, as_json))
+    handle.send()
     if handle.ack in WITHOUT_DAEMON:
         complain(f"no daemon is there: job {handle.id} {WITHOUT_DAEMON[handle.ack]}")
-    if wait and handle.ack in ("sent", "stored"):
-        ctx.exit(watching.watch(handle, call is not None, as_json))
     click.echo(json_line({"id": handle.id, "ack": handle.ack}) if as_json else handle.id)
     if handle.ack == "inline":
         ctx.exit(watching.show_inline(handle))
@@ -132,7 +136,7 @@ def _target(argv: tuple[str, ...], call: str | None, has_arguments: bool) -> str
     return call if call is not None else [*argv]
 
 
-def _hand_over(target: str | list[str], args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Handle:
+def _prepared(target: str | list[str], args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Prepared:
     from ..client import options
 
     if isinstance(target, str):
@@ -140,7 +144,7 @@ def _hand_over(target: str | list[str], args: list[Any], kwargs: dict[str, Any],
         if given["on_unavailable"] == "inline":
             sys.path.insert(0, "")  # it may be us who import the function
     try:
-        return options(deadline=ANSWER, **given).submit(target, *args, **kwargs)
+        return options(deadline=ANSWER, **given).prepare(target, *args, **kwargs)
     except (TypeError, ValueError) as error:  # the client's checks, said at the caller's line
         raise Refusal(str(error), USAGE) from None
 

@@ -8,20 +8,23 @@ import click
 
 from .asking import ask
 from .exits import INTERRUPTED, NOT_SUCCEEDED, complain
-from .following import exit_status, follow
+from .following import exit_status, run
 from .logs import write_out
 from .result import decoded, show_traceback
 from .showing import ending, json_line, printable_lines, size
 
 if TYPE_CHECKING:
-    from ..client import Handle
+    from ..client import Handle, Prepared
 
 
-def watch(handle: Handle, is_call: bool, as_json: bool) -> int:
-    """Show a job's output until it is done; return the exit code that stands for it."""
+def watch(handle: Prepared, is_call: bool, as_json: bool) -> int:
+    """Hand over a job and show its output until it is done; return the exit code that stands for it.
+
+    Raises Unavailable where there is no daemon.
+    """
     id = handle.id
     try:
-        status, lost = follow(id, _pass_over if as_json else write_out)
+        status, lost = run(handle.packed, _pass_over if as_json else write_out)
         ended = ask("result", id)
         kept = ask("logs", id) if as_json else {}
     except KeyboardInterrupt:
@@ -29,7 +32,7 @@ def watch(handle: Handle, is_call: bool, as_json: bool) -> int:
         return INTERRUPTED
     if as_json:
         output = {"output": kept["output"], "dropped": kept["dropped"]}
-        click.echo(json_line({**decoded(ended), "ack": handle.ack, **output}))
+        click.echo(json_line({**decoded(ended), "ack": "stored", **output}))
     else:
         _explain(status, ended, lost)
     return exit_status(status, is_call)

@@ -108,7 +108,7 @@ class Control:
         except Lost:
             raise
         except SidecarError as error:
-            if method == "follow" or not isinstance(error, Late):
+            if method in ("follow", "run") or not isinstance(error, Late):
                 self.close()
             raise
         except BaseException:  # an interrupt, or what on_notice raised: how far the stream was read is not known

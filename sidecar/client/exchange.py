@@ -17,9 +17,9 @@ LIMIT = 64 * 1024 * 1024  # bytes in one reply; the largest is a page of `list`
 
 # Those that change nothing more when they are said twice (submit: because the id is the client's).
 REPEATABLE = frozenset(
-    ("submit", "status", "wait", "result", "logs", "follow", "cancel", "list", "stats", "ping"),
+    ("submit", "run", "status", "wait", "result", "logs", "follow", "cancel", "list", "stats", "ping"),
 )
-LASTING = frozenset(("wait", "follow"))
+LASTING = frozenset(("wait", "follow", "run"))
 
 
 class Exchange:

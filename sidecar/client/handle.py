@@ -120,6 +120,11 @@ class Prepared(Handle):
         self._parcel = parcel
         self._ended: Ended | None = None
 
+    @property
+    def packed(self) -> bytes:
+        """The packed job map, for who talks to the daemon directly."""
+        return self._parcel.job
+
     def send(self) -> Prepared:
         """Hand the job over; again is no second job. Raises what submit raises; then it may be tried again."""
         if self.ack in (None, "dropped"):

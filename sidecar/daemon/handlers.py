@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -64,6 +65,22 @@ class Handlers:
         if ack != "stored":
             raise BadRequest(f"cannot submit job: ack is {shown(ack)}, this version stores: give 'stored'")
         return self.intake.check(job, uid, now)
+
+    async def run(self, params: list[Any], client: Connection) -> object:
+        """run [job] -> the job when it is done; before that the notices of `follow`, from the first byte on."""
+        (given,) = _params(params, "run", 1)
+        job = self.intake.check(given, client.uid, time.time())
+        with self._output_to(client, job.id):  # before the commit that may start it
+            await self.intake.store([job])
+            return await self.wait([job.id], client)
+
+    def _output_to(self, client: Connection, id: bytes) -> AbstractContextManager[None]:
+        name = show_id(id)
+
+        def wrote(number: int, data: bytes, place: int) -> None:
+            client.notify(noticed("output", [name, number, data, place]))
+
+        return self.watch.output_of(id, wrote)
 
     # -- looking at jobs ------------------------------------------------------------------------------------------
 
@@ -134,12 +151,7 @@ class Handlers:
         """follow [id] -> notices with what it writes, then the job when it is done."""
         (id,) = _params(params, "follow", 1)
         job = await self._find(id, client.uid)
-        name = show_id(job.id)
-
-        def wrote(number: int, data: bytes, place: int) -> None:
-            client.notify(noticed("output", [name, number, data, place]))
-
-        with self.watch.output_of(job.id, wrote):
+        with self._output_to(client, job.id):
             entry = self.attempts.find(job.id)
             zygote = entry and self.attempts.zygote_of(entry)
             if entry and zygote:
@@ -238,6 +250,7 @@ class Handlers:
 
 
 _VERBS = {
+    "run": Handlers.run,
     "status": Handlers.status,
     "wait": Handlers.wait,
     "result": Handlers.result,

@@ -79,7 +79,7 @@ class Stub:
 
     def answer(self, status: dict[str, Any], result: object = None, output: bytes = b"", dropped: int = 0) -> None:
         """Answer every question about a job as the daemon would for this one."""
-        self.answers |= dict.fromkeys(("status", "wait", "cancel", "follow"), status)
+        self.answers |= dict.fromkeys(("status", "wait", "cancel", "follow", "run"), status)
         self.answers["result"] = ended(status, result)
         self.answers["logs"] = {"id": ID, "output": output, "dropped": dropped, "state": status["state"]}
 
@@ -133,4 +133,4 @@ class Stub:
 
     @staticmethod
     def _submitted(params: list[Any]) -> dict[str, Any]:
-        return {"id": show_id(params[0]["id"]), "ack": "stored", "state": "queued"}
+        return {"id": show_id(params[0]["id"]), "ack": "stored"}

@@ -163,7 +163,7 @@ def test_a_refusal_is_an_error_and_never_spooled(run: Run, stub: Stub, folder: P
 
 def test_wait_streams_the_output_and_takes_over_the_exit_status(run: Run, stub: Stub) -> None:
     stub.answer(failed(("ExitStatus", "ended with status 7"), status=7), output=b"one\ntwo \xff")
-    stub.notices["follow"] = [[ID, 1, b"one\n", 0]]
+    stub.notices["run"] = [[ID, 1, b"one\n", 0]]
     result = run("submit", "--wait", "true")
     assert (result.exit_code, result.stdout_bytes, result.stderr) == (7, b"one\ntwo \xff", "")
 
@@ -199,14 +199,19 @@ def test_wait_with_json_prints_one_object_with_everything(run: Run, stub: Stub) 
     stub.answer(job(), result={"n": 1}, output=b"caf\xc3\xa9")
     result = run("submit", "--wait", "--json", "--call", "a:b")
     shown = json.loads(result.stdout)
-    assert (shown["outcome"], shown["result"], shown["output"], shown["ack"]) == ("succeeded", {"n": 1}, "café", "sent")
+    assert (shown["outcome"], shown["result"], shown["output"], shown["ack"]) == (
+        "succeeded",
+        {"n": 1},
+        "café",
+        "stored",
+    )
 
 
 def test_an_interrupted_wait_says_that_the_job_goes_on(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching, "follow", interrupt)
+    monkeypatch.setattr(watching, "run", interrupt)
     result = run("submit", "--wait", "true")
     assert result.exit_code == 130
     assert "goes on" in result.stderr and "sidecar cancel " in result.stderr

@@ -285,3 +285,11 @@ def test_serve_with_slots_and_a_configuration_obeys_them(start_daemon: StartDaem
     one = start_daemon(config="timeout = 0.3\ngrace = 0.1\n", slots=1)
     assert asked(one, "ping")["slots"] == 1
     assert sidecar(one, "submit", "--wait", "--", "sleep", "60").returncode == 124
+
+
+def test_wait_shows_all_of_a_short_and_noisy_programs_output(shared_daemon: Daemon) -> None:
+    done = subprocess.run(
+        [*SIDECAR, "submit", "--wait", "--", "seq", "30000"], env=shared_daemon.env, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.split() == [b"%d" % number for number in range(1, 30001)]

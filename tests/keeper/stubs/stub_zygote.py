@@ -52,6 +52,9 @@ def main() -> None:
             on_keeper_gone()
         data = daemon.recv(65536)
         if not data:
+            # A killed keeper's descriptors close one after the other: this end of file may be the first of two.
+            if select.select([names["lifeline"]], [], [], 0.2)[0]:
+                on_keeper_gone()
             note("zygote retired")
             os._exit(0)
         daemon.send(json.dumps(obey(json.loads(data))).encode())
