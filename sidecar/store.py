@@ -39,7 +39,8 @@ _PRAGMAS = (
 _SUMMARY = """
     SELECT job.seq, job.id, lane.uid, lane.queue, job.priority, job.state, job.outcome, job.submitted, job.due,
            job.expires, job.finished, job.attempts, job.failures, job.interruptions, job.cancel_wanted, job.reason,
-           job.lane, job.body
+           job.lane, job.body,
+           (SELECT started FROM attempt WHERE attempt.job = job.seq AND attempt.number = job.attempts)
     FROM job JOIN lane ON lane.id = job.lane
 """
 
@@ -78,6 +79,7 @@ class Summary(NamedTuple):
     reason: str | None
     lane: int
     body: bytes
+    started: float | None  # of the newest attempt
 
 
 class Attempt(NamedTuple):

@@ -114,7 +114,9 @@ class Framer:
             if size > self._limit:
                 if frames:
                     break
-                raise TooLarge(f"cannot read message: {size} bytes announced, the limit is {self._limit}")
+                raise TooLarge(
+                    f"cannot take {size} bytes: the limit is {self._limit} (limits.job), hand over a path instead of the bytes"
+                )
             if len(rest) - at - 4 < size:
                 break
             frames.append(bytes(rest[at + 4 : at + 4 + size]))

@@ -134,7 +134,7 @@ def test_an_empty_frame_is_a_frame_of_nothing() -> None:
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 2**31, 2**32 - 1])
 def test_a_frame_over_the_limit_is_refused_from_its_prefix(size: int) -> None:
-    with pytest.raises(TooLarge, match=f"{size} bytes announced, the limit is {LIMIT}"):
+    with pytest.raises(TooLarge, match=f"cannot take {size} bytes: the limit is {LIMIT}"):
         Framer(LIMIT).feed(struct.pack(">I", size))
 
 

@@ -78,7 +78,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
 def main() -> None:
     """Hand off slow work and go on at once.
 
-    `sidecar serve` runs in the background of one machine. Any program there gives it a job, a command or a function,
+    `sidecar serve` is the daemon of this machine. Any program there gives it a job, a command or a function,
     in microseconds; it runs the job in a process of its own, with a deadline, tries again where asked, and keeps
     the result and the output.
 

@@ -34,7 +34,7 @@ def watch(handle: Prepared, is_call: bool, as_json: bool) -> int:
         output = {"output": kept["output"], "dropped": kept["dropped"]}
         click.echo(json_line({**decoded(ended), "ack": "stored", **output}))
     else:
-        _explain(status, ended, lost)
+        _explain(status, ended, lost, is_call)
     return exit_status(status, is_call)
 
 
@@ -42,14 +42,14 @@ def _pass_over(data: bytes) -> None:
     """With --json the output stands in the object."""
 
 
-def _explain(status: dict[str, Any], ended: dict[str, Any], lost: int) -> None:
+def _explain(status: dict[str, Any], ended: dict[str, Any], lost: int, is_call: bool) -> None:
     """Say on stderr what the exit code does not; a program's own exit status speaks for itself."""
     if lost:
         complain(f"cannot show all of its output: {size(lost)} were not kept")
     if status["outcome"] == "succeeded":
         if ended.get("result_error"):
             complain(f"cannot keep the result of {status['id']}: {ended['result_error']}")
-    elif not show_traceback(ended) and (ended.get("error") or {}).get("type") != "ExitStatus":
+    elif not show_traceback(ended) and (is_call or (ended.get("error") or {}).get("type") != "ExitStatus"):
         complain(f"cannot complete {status['id']}: {ending(status)}")
 
 

@@ -43,7 +43,7 @@ class Handle:
         return show(self._id)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.ack or 'not sent'}>"
+        return f"<{type(self).__name__} {self.id}{f' {self.ack}' if self.ack else ''}>"
 
     def status(self) -> Status:
         """Ask where the job is and how it got there. Raises NotFound, Unavailable."""
@@ -119,6 +119,9 @@ class Prepared(Handle):
         super().__init__(parcel.id, None, door)
         self._parcel = parcel
         self._ended: Ended | None = None
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.ack else f"<Prepared {self.id} not sent>"
 
     @property
     def packed(self) -> bytes:

@@ -59,7 +59,11 @@ def spool_folders(runtime_dir: str | None) -> list[str]:
 def not_allowed(path: str) -> NotAllowed:
     """Make the error for a socket that the kernel does not let us use; it names the group that may."""
     group = _group_of(path)
-    cure = f"join group {group!r} and restart the web server after joining it" if group else "ask its owner for a group"
+    cure = (
+        f"join group {group!r} and restart the web server after joining it"
+        if group
+        else "run a `sidecar serve` of your own"
+    )
     return NotAllowed(f"cannot use {path}: its permissions keep user {os.geteuid()} out, {cure}")
 
 

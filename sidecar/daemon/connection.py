@@ -126,6 +126,8 @@ class Connection:
                 data = self._sock.recv(_READ)
             except BlockingIOError:
                 continue
+            except ConnectionResetError:  # it closed without reading what we had said
+                return
             if not data:
                 if self._framer.pending:
                     self._refuse(BadFrame("cannot read message: the connection ended in the middle of a frame"))

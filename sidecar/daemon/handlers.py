@@ -12,7 +12,7 @@ import trio
 
 from .. import __version__
 from ..config import Config, load
-from ..errors import BadRequest, NotAllowed, NotFound, shown
+from ..errors import BadRequest, NotAllowed, NotFound, Unavailable, shown
 from ..job import Job, Outcome, State
 from ..protocol import VERSION, noticed, seconds_or_none, show_id
 from ..store import Store, Summary
@@ -88,15 +88,19 @@ class Handlers:
         low, high = _range(id)
         found = await self.writer.read(lambda store: store.find(low, high))
         if not found:
-            with trio.move_on_after(_CATCH_UP):
+            with trio.move_on_after(_CATCH_UP) as patience:
                 await self.datagrams.caught_up()
                 await self.spool.take_all()
+            if patience.cancelled_caught:
+                raise Unavailable(
+                    f"cannot find job {_shown_id(id)} yet: hand-offs wait to be stored (is the disk full?), ask again"
+                )
             found = await self.writer.read(lambda store: store.find(low, high))
         found = [job for job in found if uid in (job.uid, self._uid)]
         if not found:
-            raise NotFound(f"cannot find job {shown(id)}: no job of yours has this id")
+            raise NotFound(f"cannot find job {_shown_id(id)}: no job of yours has this id")
         if len(found) > 1:
-            raise BadRequest(f"cannot find job {shown(id)}: more than one id begins so, give more of it")
+            raise BadRequest(f"cannot find job {_shown_id(id)}: more than one id begins so, give more of it")
         return found[0]
 
     async def _status(self, id: bytes) -> dict[str, Any]:
@@ -270,6 +274,10 @@ def _params(params: list[Any], verb: str, needed: int, *defaults: Any) -> list[A
         wanted = f"{needed}" if needed == most else f"{needed} to {most}"
         raise BadRequest(f"cannot {verb}: {len(params)} params, give {wanted}")
     return [*params, *defaults[len(params) - needed :]]
+
+
+def _shown_id(id: object) -> str:
+    return show_id(id) if type(id) is bytes and len(id) == 16 else shown(id)
 
 
 def _range(id: object) -> tuple[bytes, bytes]:

@@ -44,10 +44,10 @@ class Intake:
     def admit(self, uid: int | None) -> None:
         """Raise NotAllowed unless the kernel says that it is somebody who may hand off jobs here."""
         if uid is None or uid == NOBODY:
-            raise NotAllowed("cannot submit job: the kernel does not say who asks")
+            raise NotAllowed("cannot serve you: the kernel does not say who asks")
         if uid != self._uid:
             raise NotAllowed(
-                f"cannot submit job: user {uid} is not user {self._uid}, whom this daemon serves; run one of your own"
+                f"cannot serve user {uid}: this daemon serves user {self._uid} alone, run a `sidecar serve` of your own"
             )
 
     def check(self, value: object, uid: int | None, now: float) -> Job:

@@ -210,11 +210,19 @@ class Daemon:
 
     async def wind_down(self) -> None:
         """Let attempts finish for `drain` seconds, then end them as interrupted; returns when all are recorded."""
+        if self.attempts.entries:
+            log.info(
+                "ending: %d running jobs have %g s to finish, a second signal ends them now",
+                len(self.attempts.entries),
+                self.config.drain,
+            )
         with self.attempts_scope:
             with trio.move_on_after(self.config.drain):
                 await self.attempts.wait_until_empty()
         if self.leaving:
             return
+        if self.attempts.entries and not self.leaving:
+            log.info("ending: interrupting %d jobs, they run again after the next start", len(self.attempts.entries))
         while self.attempts.entries and not self.leaving:
             for entry in list(self.attempts.entries.values()):
                 self.attempts.stop(entry, "shutdown")

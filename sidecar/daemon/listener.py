@@ -58,5 +58,7 @@ class Listener:
     async def _serve(self, connection: Connection) -> None:
         try:
             await connection.run()
+        except Exception:  # one of the daemon's two: what one client brings about must not end the others
+            log.exception("a connection of user %d ended by a bug", connection.uid)
         finally:
             self.connections -= 1

@@ -24,7 +24,7 @@ def job_view(job: Summary, waiting: str | None) -> dict[str, Any]:
         "submitted": job.submitted,
         "due": job.due,
         "expires": job.expires,
-        "started": None,
+        "started": job.started,
         "finished": job.finished,
         "failures": job.failures,
         "interruptions": job.interruptions,
@@ -38,7 +38,6 @@ def status_view(job: Summary, attempts: list[Attempt], waiting: str | None) -> d
     """Show a job with its attempts, and the error of the newest."""
     last = attempts[-1] if attempts else None
     view = job_view(job, waiting)
-    view["started"] = last and last.started
     view["attempts"] = [_attempt_view(attempt) for attempt in attempts]
     view["error"] = error(last)
     view["result_error"] = last and last.result_error

@@ -48,6 +48,12 @@ def _make(path: str, option: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:
         raise CannotServe(f"cannot make folder {path!r}: {error.strerror}, give another {option}") from None
+    found = os.stat(path)
+    if found.st_mode & 0o022 or found.st_uid not in (os.geteuid(), 0):
+        raise CannotServe(
+            f"cannot use {path!r}: others may write in it, and could put their own sockets and jobs there, "
+            f"chmod 700 it or give another {option}"
+        )
 
 
 def keeper_lock(state: str) -> int:

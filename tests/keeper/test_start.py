@@ -301,3 +301,12 @@ def test_a_killed_keeper_takes_everything_with_it(keeper: MakeKeeper, folders: F
     eventually(lambda: not any(map(alive, pids)))
     assert time.monotonic() - began < 1.0
     assert folders.events("lifeline")
+
+
+@pytest.mark.parametrize("name", ["state", "run"])
+def test_a_folder_that_others_can_write_is_refused(keeper: MakeKeeper, folders: Folders, name: str) -> None:
+    (folders.base / name).mkdir(exist_ok=True)
+    (folders.base / name).chmod(0o777)
+    one = keeper().start()
+    assert one.wait() == 1
+    assert "others may write in it" in one.log() and "chmod 700" in one.log()

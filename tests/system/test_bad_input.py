@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import random
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -201,6 +202,15 @@ def test_what_came_before_a_bad_frame_is_stored_and_answered(shared_daemon: Daem
         answers = {answer[1]: answer for answer in (client.receive(), client.receive())}
     assert answers[7][3]["ack"] == "stored"
     assert answers[None][2]["code"] == "bad_frame"
+
+
+def test_a_client_that_goes_without_reading_its_answers_is_forgotten(shared_daemon: Daemon) -> None:
+    """Closing a socket that holds unread bytes resets the connection: the daemon's next read fails."""
+    for _ in range(20):
+        with RawClient(shared_daemon.control) as client:
+            for _ in range(5):
+                client.ask("ping")
+            select.select([client.sock], [], [], 10)
 
 
 def test_a_wrong_request_is_answered_and_the_connection_goes_on(raw: RawClient) -> None:
