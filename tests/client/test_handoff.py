@@ -93,7 +93,11 @@ def test_a_socket_one_may_not_use_names_the_group_and_is_not_spooled(
         return self._meaning(PermissionError(13, "Permission denied"))
 
     monkeypatch.setattr(Handoff, "_try", refuse)  # root, who may run these tests, is never refused by the kernel
-    wanted = "join group .* and restart the web server after joining it" if mode == 0o660 else "ask its owner"
+    wanted = (
+        "join group .* and restart the web server after joining it"
+        if mode == 0o660
+        else "run a `sidecar serve` of your own"
+    )
     with pytest.raises(NotAllowed, match=wanted):
         client.submit("a:b")
     assert not list((spool / "new").iterdir())
