@@ -32,6 +32,7 @@ _READ = 256 * 1024
 _UNREAD = 1024 * 1024  # bytes of replies that may wait for a client before it is no longer read from
 _REQUESTS = 1024  # of one client, under way
 _LAST_WORDS = 5.0  # seconds
+_LOOK = 10.0  # seconds between two looks whether a client that is not read from is still there
 
 
 class Connection:
@@ -58,6 +59,8 @@ class Connection:
                 if not self._gone():
                     await self._finish()
                 nursery.cancel_scope.cancel()
+        except* BrokenPipeError:
+            pass  # what it submitted is stored all the same
         finally:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
@@ -110,11 +113,19 @@ class Connection:
 
     async def _next_sent(self) -> None:
         self._sent = trio.Event()
-        await self._sent.wait()
+        await self._unless_gone(self._sent)
 
     async def _next_answer(self) -> None:
         self._calm = trio.Event()
-        await self._calm.wait()
+        await self._unless_gone(self._calm)
+
+    async def _unless_gone(self, event: trio.Event) -> None:
+        """Wait, while the socket is not read from; so that its end is seen all the same, look now and then."""
+        while not event.is_set():
+            with trio.move_on_after(_LOOK):
+                await event.wait()
+            if self._gone():
+                raise BrokenPipeError
 
     # -- in -------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Killed in between, we (or the next daemon) find the batch in the kernel again, a
 insert a no-op. What is consumed is counted in bytes, never in messages: the kernel skips an empty datagram when peeking
 with an offset, so counting messages would drop somebody else's (design 4.2 has the figures).
 
+    begin     set the offset to 0
     peek      with SO_PEEK_OFF, MSG_PEEK | MSG_TRUNC: each peek goes on behind the last; add up the real lengths
     stop at   nothing more, the budget, a truncated datagram (its rest would be peeked as if it were another one), or
               one that lost descriptors (its receipt may block on a lingering socket, so it is received in a thread)
@@ -49,7 +50,6 @@ class Datagrams:
     def __init__(self, sock: socket.socket, intake: Intake) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)  # it outlives the reader before us
         self._sock = sock
         self._intake = intake
         self._buffer = bytearray(_LARGEST)
@@ -67,6 +67,8 @@ class Datagrams:
 
     async def take_all(self) -> bool:
         """Take in what is there; returns when the socket is empty: False when nothing can come any more."""
+        # The offset outlives the reader before us, and a round that was cancelled between its peek and its receipt.
+        self._sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
         while True:
             readable = self._readable()  # asked before the peek: what comes in between must not be taken for empty
             batch = self._peek()

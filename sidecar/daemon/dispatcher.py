@@ -53,6 +53,8 @@ class Dispatcher:
 
     def recover(self, store: Store) -> None:
         """Begin from what the store holds."""
+        for number in store.lanes():
+            self._lane(store, number)
         self.reconsider_from(store.waiting_lanes())
         self._instant = store.next_instant() or math.inf
 
@@ -121,6 +123,7 @@ class Dispatcher:
         lane = self._lanes.get(number)
         if lane is None:
             lane = self._lanes[number] = store.get_lane(number)
+            self._zygotes.key_of(lane)  # so that a zygote of an earlier daemon's is known by its runtime
         return lane
 
     def _take_turns(self, starts: list[Start], left_over: set[int]) -> None:

@@ -14,7 +14,7 @@ from .. import __version__
 from ..config import Config, load
 from ..errors import BadRequest, NotAllowed, NotFound, Unavailable, shown
 from ..job import Job, Outcome, State
-from ..protocol import VERSION, noticed, seconds_or_none, show_id
+from ..protocol import VERSION, noticed, seconds_or_none, show_id, text
 from ..store import Store, Summary
 from . import views
 from .attempts import Attempts
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _CATCH_UP = 1.0  # seconds that an unknown id waits for hand-offs that are on their way
+_TAIL = 5.0  # seconds for a zygote to say what an attempt has written
 _LIST = 50
 _LIST_MOST = 1000
 
@@ -144,7 +145,9 @@ class Handlers:
         entry = self.attempts.find(job.id)
         zygote = entry and self.attempts.zygote_of(entry)
         if entry and zygote:
-            live = await self.zygotes.tail(zygote, entry.key)
+            live = None
+            with trio.move_on_after(_TAIL):
+                live = await self.zygotes.tail(zygote, entry.key)
             if live is not None:
                 return live
         attempts = await self.writer.read(lambda store: store.attempts(job.seq))
@@ -300,8 +303,8 @@ def _filter(given: object) -> dict[str, Any]:
     for name, known in (("state", State), ("outcome", Outcome)):
         if wanted[name] is not None and wanted[name] not in list(known):
             raise BadRequest(f"cannot list: {name} is {shown(wanted[name])}, known are {', '.join(known)}")
-    if wanted["queue"] is not None and type(wanted["queue"]) is not str:
-        raise BadRequest(f"cannot list: queue is {shown(wanted['queue'])}, give a text")
+    if wanted["queue"] is not None:
+        text("queue", wanted["queue"])
     if type(wanted["limit"]) is not int or not 1 <= wanted["limit"] <= _LIST_MOST:
         raise BadRequest(f"cannot list: limit is {shown(wanted['limit'])}, give 1 to {_LIST_MOST}")
     return wanted

@@ -36,6 +36,7 @@ from .zygotes import Zygote, Zygotes
 
 log = logging.getLogger("sidecar")
 
+_LAST_MOMENT = 2.0  # seconds for storing what was handed off, when told to end now
 _REPEAT_STOP = 1.0  # seconds: an attempt claimed as we began to end is told as well
 
 
@@ -67,6 +68,7 @@ class Daemon:
         self.lifeline = names["lifeline"]
         self.keeper = Keeper(socket.socket(fileno=names["keeper"]))
         self.intake_scope = trio.CancelScope()
+        self.last_scope = trio.CancelScope()  # around what is handed off in the last moment
         self.attempts_scope = trio.CancelScope()
         self.leaving = False
         self.draining = False
@@ -140,14 +142,16 @@ class Daemon:
                 intake.start_soon(self.datagrams.run)
                 intake.start_soon(self.spool.run)
         if self.draining and not self.leaving:
-            await self.datagrams.take_all()
+            with self.last_scope:
+                await self.datagrams.take_all()
+            if self.last_scope.cancelled_caught:
+                log.error("ending with hand-offs that could not be stored: they end with the socket")
 
     # -- beginning ------------------------------------------------------------------------------------------------
 
     def recover(self, store: Store, inherited: list[dict[str, Any]]) -> None:
         """Go on where the daemon before us was: its zygotes, its running jobs, its queue."""
-        for number in store.lanes():
-            self.zygotes.key_of(store.get_lane(number))
+        self.dispatcher.recover(store)
         for order in inherited:
             self.zygote(**order)
         for running in store.running():
@@ -158,7 +162,6 @@ class Daemon:
                 self.attempts.crashed(key)
             elif running.cancel_wanted:
                 zygote.send(["stop", list(key), "cancel"])
-        self.dispatcher.recover(store)
 
     # -- what the keeper orders -----------------------------------------------------------------------------------
 
@@ -195,6 +198,7 @@ class Daemon:
         """End at once; attempts go on in their zygotes for the daemon after us."""
         self.leaving = True
         self.intake_scope.cancel()
+        self.last_scope.cancel()
         self.attempts_scope.cancel()
 
     def drain(self) -> None:
@@ -206,6 +210,7 @@ class Daemon:
         """End what still runs now."""
         self.hurrying = True
         self.drain()
+        self.last_scope.deadline = trio.current_time() + _LAST_MOMENT
         self.attempts_scope.cancel()
 
     async def wind_down(self) -> None:

@@ -11,6 +11,7 @@ import ctypes
 import logging
 import os
 import stat
+import time
 
 import trio
 
@@ -21,7 +22,7 @@ from .intake import Intake
 log = logging.getLogger("sidecar")
 
 _IN_MOVED_TO, _IN_CLOSE_WRITE = 0x80, 0x08
-_BATCH = 64
+_BATCH = 16
 _FULL_PAUSE = 0.5
 
 
@@ -35,6 +36,7 @@ class Spool:
         self._intake = intake
         self._notices = _watch(self._new)
         self._taking = trio.Lock()
+        self._left: set[str] = set()  # names of what can be neither read nor moved
 
     async def run(self) -> None:
         """Take in what is there, and whatever comes, until cancelled."""
@@ -46,7 +48,7 @@ class Spool:
     async def take_all(self) -> None:
         """Take in what is there, however long the disk stays full: the files are safe where they are."""
         async with self._taking:
-            while names := sorted(os.listdir(self._new))[:_BATCH]:
+            while names := sorted(set(os.listdir(self._new)) - self._left)[:_BATCH]:
                 try:
                     await self._take(names)
                 except NoSpace:
@@ -73,7 +75,12 @@ class Spool:
 
     def _put_aside(self, name: str, why: str) -> None:
         log.warning("spool file %s %s: put into %s", name, why, self._corrupt)
-        os.rename(os.path.join(self._new, name), os.path.join(self._corrupt, name))
+        kept = f"{name[:200]}.{time.time_ns()}"  # a name of its own: nothing that was put aside before is replaced
+        try:
+            os.rename(os.path.join(self._new, name), os.path.join(self._corrupt, kept))
+        except OSError as error:
+            log.error("cannot put spool file %s aside: %s; it is left where it is", name, error.strerror)
+            self._left.add(name)
 
 
 def _read_plain(path: str, limit: int) -> tuple[bytes, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ log = logging.getLogger("sidecar")
 
 PROTOCOL = 1
 DEFAULT = "default"
+START = 60.0  # seconds for an interpreter to come up
 IDLE = 600.0  # seconds until a zygote of a runtime ends for want of work
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
@@ -99,7 +101,8 @@ class Zygotes:
         self._wanted: dict[str, bytes] = {}  # key -> runtime, asked for and not here yet
         self._unfit: dict[str, Unfit] = {}
         self._runtimes: dict[str, bytes] = {DEFAULT: b""}
-        self._ticket = 0
+        self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
+        self._ticket = self._nonce
         self.idle = trio.Event()  # set when there may be something to retire
 
     def key_of(self, lane: Lane) -> str:
@@ -162,7 +165,7 @@ class Zygotes:
                 newest.old = True
                 self.idle.set()
         runtime = self._runtimes.get(key, b"")
-        zygote.send(["hello", parse_runtime(runtime) if runtime else {}, self._limits])
+        zygote.send(["hello", self._nonce, parse_runtime(runtime) if runtime else {}, self._limits])
 
     def refused(self, key: str, reason: str) -> None:
         """Note that the keeper could not start it."""
@@ -242,12 +245,20 @@ class Zygotes:
         with zygote.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._push, zygote)
+                nursery.start_soon(self._end_if_never_ready, zygote)
                 while True:
                     await trio.lowlevel.wait_readable(zygote.channel.sock)
                     if zygote.scope.cancel_called:  # its channel was closed while we were about to run
                         return
                     if not self.listen_once(zygote):
                         return nursery.cancel_scope.cancel()
+
+    async def _end_if_never_ready(self, zygote: Zygote) -> None:
+        """Have one ended whose interpreter hangs before it says anything; its jobs get a reason to wait."""
+        await trio.sleep(START)
+        if not zygote.ready:
+            self.refused(zygote.key, f"its interpreter has not come up within {START:g} s")
+            self._tell_keeper({"want": "kill", "generation": zygote.generation})
 
     async def _push(self, zygote: Zygote) -> None:
         while True:
@@ -266,7 +277,9 @@ class Zygotes:
         for name, *rest in messages:
             getattr(self, "_told_" + name)(zygote, *rest)
 
-    def _told_hello(self, zygote: Zygote, about: dict[str, Any]) -> None:
+    def _told_hello(self, zygote: Zygote, nonce: int, about: dict[str, Any]) -> None:
+        if nonce != self._nonce:
+            return
         if about["protocol"] != PROTOCOL:
             return self.refused(zygote.key, f"its sidecar speaks zygote protocol {about['protocol']}, we {PROTOCOL}")
         zygote.ready = True
@@ -291,7 +304,9 @@ class Zygotes:
         self._events.wrote((key[0], key[1]), data, place)
 
     def _told_tail(self, zygote: Zygote, ticket: int, tail: bytes | None, dropped: int) -> None:
-        zygote.tickets.pop(ticket)(tail, dropped)
+        answer = zygote.tickets.pop(ticket, None)
+        if answer is not None:
+            answer(tail, dropped)
 
     async def tail(self, zygote: Zygote, key: Key) -> tuple[bytes, int] | None:
         """Return what a running attempt has written so far and how much was dropped; None when it is not there."""

@@ -7,6 +7,7 @@ Plain data and the few sums on it; the loop decides. A stage only goes forward:
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -69,9 +70,9 @@ class Attempt:
         self.stage = RUNNING
         self.reason = "exit"
         self.followed = False
-        self.survivors = 0
+        self.survivors: set[int] = set()  # pids that had to be killed after its end
         self.started = self.ended = 0.0  # Unix seconds
-        self.deadline = 0.0  # of the present stage, on the monotonic clock
+        self.deadline = math.inf  # of the present stage, on the monotonic clock
         self.grace = 0.0
         self.status = 0  # as wait4 gives it
         self.rusage: Any = None
@@ -119,7 +120,7 @@ class Attempt:
                 "report": self.read_report(report_limit),
                 "tail": self.tail.value(),
                 "dropped": self.tail.dropped,
-                "survivors": self.survivors,
+                "survivors": len(self.survivors),
             },
         ]
 

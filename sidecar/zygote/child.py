@@ -10,6 +10,7 @@ What ends here ends by `os._exit`: nothing of the zygote's own shutdown may run.
 from __future__ import annotations
 
 import atexit
+import mmap
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from . import kernel
 REPORT_FD = 3
 NOT_FOUND, NOT_RUNNABLE, FAILED = 127, 126, 1  # exit statuses, as a shell would give them
 _TRACEBACK = 32 * 1024
+_NAME = 200  # characters of a command's name in a message
+_memory: mmap.mmap
 _packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape")
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # a call keeps that, a command expects the default
 
@@ -65,6 +68,8 @@ def set_up(plan: Plan, parent: int, stdin: int, output: int, report: int) -> Non
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(report, REPORT_FD)
+    global _memory
+    _memory = mmap.mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which the next line closes: the map stays
     os.closerange(4, 1 << 30)
     if plan.argv is not None:
         for number in _IGNORED_BY_PYTHON:
@@ -86,9 +91,9 @@ def _enter(folder: str) -> None:
 
 def execute(argv: list[str | bytes], environ: dict[str, str]) -> int:
     """Replace this process by the command; returns an exit status only when that failed."""
-    name = os.fsdecode(argv[0])
+    name = os.fsdecode(argv[0])[:_NAME]
     try:
-        os.execvpe(name, argv, environ)
+        os.execvpe(argv[0], argv, environ)
     except FileNotFoundError:
         _report({"error": _error("CommandNotFound", f"cannot run {name!r}: no such file or command")})
         return NOT_FOUND
@@ -157,10 +162,11 @@ def _finish() -> None:
 
 
 def _report(value: dict[str, Any]) -> None:
+    """Write to the report file by way of memory: what the job has made of descriptor 3 by now is the job's."""
     data = _packer.pack(value)
+    _memory[4 : 4 + len(data)] = data
     # The length goes last: what is killed in between has reported nothing, rather than half.
-    os.pwrite(REPORT_FD, data, 4)
-    os.pwrite(REPORT_FD, len(data).to_bytes(4, "big"), 0)
+    _memory[:4] = len(data).to_bytes(4, "big")
 
 
 def _report_result(value: Any, limit: int) -> None:
@@ -183,7 +189,12 @@ def _report_exit(end: SystemExit, limit: int) -> int:
 
 
 def _error(kind: str, message: str, traceback: str = "") -> dict[str, str]:
-    return {"type": kind, "message": message, "traceback": traceback}
+    return {"type": _text(kind), "message": _text(message), "traceback": _text(traceback)}
+
+
+def _text(given: str) -> str:
+    """Return a text that UTF-8 can carry: an exception may hold lone surrogates."""
+    return given.encode("utf-8", "backslashreplace").decode()
 
 
 def _report_error(error: BaseException) -> None:

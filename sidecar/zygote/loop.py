@@ -10,7 +10,7 @@ one) says they are recorded. The keeper's end is ours: we end every tree and go.
 from __future__ import annotations
 
 import gc
-import heapq
+import math
 import os
 import resource
 import select
@@ -27,6 +27,8 @@ from .channel import Channel
 
 PROTOCOL = 1
 _REPORT_ROOM = 80 * 1024  # beside a result: an error with its message and traceback
+_LONGEST_WAIT = 86400.0  # seconds; epoll takes no more than 24 days
+_FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05  # seconds
 _NOT_FOR_JOBS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
                  "INVOCATION_ID", "JOURNAL_STREAM", "LD_BIND_NOW", "SIDECAR_CONFIG", "SIDECAR_SLOTS",
                  "SIDECAR_DEATHS")  # fmt: skip
@@ -82,9 +84,10 @@ class Zygote:
         self.running: dict[Key, Attempt] = {}
         self.sweeping: list[Attempt] = []
         self.held: dict[Key, list[Any]] = {}
-        self.strays: dict[int, int] = {}  # pid -> pidfd
-        self.alarms: list[tuple[float, int, int, Attempt]] = []
-        self.alarm_number = 0
+        self.unreaped: list[Attempt] = []  # ended, and held by somebody who traces it
+        self.beyond: set[int] = set()  # strays that became somebody else: not ours to end
+        self.look_at = math.inf  # when strays and the unreaped are looked at again, on the monotonic clock
+        self.pause = _FIRST_LOOK
         self.record: dict[str, Any] | None = None  # the runtime, from the first hello
         self.result_limit = self.output_limit = 0
         self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -115,10 +118,13 @@ class Zygote:
             self.flush()
 
     def until_alarm(self) -> float | None:
-        """Return the seconds until the next deadline, None when there is none."""
-        while self.alarms and self.alarms[0][3].stage != self.alarms[0][2]:
-            heapq.heappop(self.alarms)  # that stage is over
-        return max(0.0, self.alarms[0][0] - time.monotonic()) if self.alarms else None
+        """Return the seconds until the next deadline or look, None when there is none.
+
+        There are as many attempts as slots: looking at each is cheaper than a heap that must forget.
+        """
+        at = min((attempt.deadline for attempt in self.running.values()), default=math.inf)
+        at = min(at, self.look_at)
+        return None if at == math.inf else min(max(0.0, at - time.monotonic()), _LONGEST_WAIT)
 
     def flush(self) -> None:
         """Write to the daemon; while it does not read, wait until it could."""
@@ -145,15 +151,18 @@ class Zygote:
         if not open_:
             self.retire()
 
-    def told_hello(self, record: dict[str, Any], limits: dict[str, int]) -> None:
-        """A daemon (the first, or the next one): say what is here, and again every ending it may not know."""
+    def told_hello(self, nonce: int, record: dict[str, Any], limits: dict[str, int]) -> None:
+        """A daemon (the first, or the next one): say what is here, and again every ending it may not know.
+
+        The answer carries the daemon's nonce: one that the daemon before did not come to read says nothing of now.
+        """
         if self.record is None:
             self.adopt(record)
         self.result_limit, self.output_limit = limits["result"], limits["output"]
         for attempt in self.running.values():
             attempt.followed = False
         here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.sweeping), *self.held)]
-        self.channel.send(["hello", {"pid": os.getpid(), "protocol": PROTOCOL, "attempts": here}])
+        self.channel.send(["hello", nonce, {"pid": os.getpid(), "protocol": PROTOCOL, "attempts": here}])
         for message in self.held.values():
             self.channel.send(message)
 
@@ -200,6 +209,8 @@ class Zygote:
     def told_start(self, key: list[int], fields: dict[str, Any]) -> None:
         """Fork an attempt; what cannot even be forked has ended before it began."""
         seq, number = key
+        if (seq, number) in self.running or (seq, number) in self.held:
+            return  # never twice, whatever a confused daemon says
         try:
             attempt = self.fork((seq, number), fields)
         except OSError as error:
@@ -209,7 +220,7 @@ class Zygote:
         attempt.started = time.time()
         self.watch(attempt.pidfd, lambda: self.on_main_gone(attempt))
         self.watch(attempt.output, lambda: self.on_output(attempt))
-        self.set_alarm(attempt, fields["timeout"])
+        attempt.deadline = time.monotonic() + fields["timeout"]
 
     def fork(self, key: Key, fields: dict[str, Any]) -> Attempt:
         """Make pipe, report and process. Raises OSError with nothing left open when the kernel refuses."""
@@ -265,27 +276,30 @@ class Zygote:
             os.close(attempt.output)
             attempt.output = -1
 
-    def set_alarm(self, attempt: Attempt, delay: float) -> None:
-        """Set when the present stage of an attempt ends."""
-        attempt.deadline = time.monotonic() + delay
-        self.alarm_number += 1
-        heapq.heappush(self.alarms, (attempt.deadline, self.alarm_number, attempt.stage, attempt))
-
     def fire_alarms(self) -> None:
-        """Escalate every attempt whose stage is overdue."""
-        while self.until_alarm() == 0.0:
-            attempt = heapq.heappop(self.alarms)[3]
+        """Escalate every attempt whose stage is overdue; look again at what did not go at once."""
+        now = time.monotonic()
+        for attempt in [attempt for attempt in self.running.values() if attempt.deadline <= now]:
             if attempt.stage == RUNNING:
                 attempt.reason = "timeout"
             self.escalate(attempt)
+        if self.look_at <= now:
+            self.look_at = math.inf
+            for attempt in self.unreaped[:]:
+                self.reap(attempt)
+            self.sweep()
+
+    def look_again(self) -> None:
+        """Come back soon, then less soon: killed processes go in less than a millisecond, most of them."""
+        self.look_at = time.monotonic() + self.pause
+        self.pause = min(self.pause * 2, _LAST_LOOK)
 
     def escalate(self, attempt: Attempt) -> None:
         """Take the next step towards the end: SIGTERM, after the grace SIGKILL. SIGCONT wakes what is stopped."""
         number, attempt.stage = ESCALATION[attempt.stage]
         tree.signal_group(attempt.pid, number)
         tree.signal_group(attempt.pid, signal.SIGCONT)
-        if attempt.stage != KILLED:
-            self.set_alarm(attempt, attempt.grace)
+        attempt.deadline = math.inf if attempt.stage == KILLED else time.monotonic() + attempt.grace
 
     # -- an attempt ends ----------------------------------------------------------------------------------------
 
@@ -294,36 +308,39 @@ class Zygote:
         self.unwatch(attempt.pidfd)
         os.close(attempt.pidfd)
         tree.signal_group(attempt.pid, signal.SIGKILL)
-        _, attempt.status, attempt.rusage = os.wait4(attempt.pid, 0)
         attempt.ended = time.time()
+        attempt.deadline = math.inf
+        self.unreaped.append(attempt)
+        self.reap(attempt)
+        self.sweep()
+
+    def reap(self, attempt: Attempt) -> None:
+        """Take its exit status. Never waits: who traces a process holds its zombie as long as he likes."""
+        pid, attempt.status, attempt.rusage = os.wait4(attempt.pid, os.WNOHANG)
+        if pid == 0:
+            return self.look_again()
         attempt.stage = SWEEPING
+        self.unreaped.remove(attempt)
         del self.running[attempt.key]
         self.sweeping.append(attempt)
-        self.sweep()
 
     def sweep(self) -> None:
         """Kill what ended trees left behind; when nothing is left, their attempts are over."""
+        if not self.sweeping:
+            return
         mains = {attempt.pid for attempt in self.running.values()}
-        while strays := set(tree.children()) - mains:
-            alive = tree.kill_strays(strays)
-            self.watch_strays(alive)
+        self.beyond = tree.still_there(self.beyond)
+        while strays := set(tree.children()) - mains - self.beyond:
+            alive, beyond = tree.kill_strays(strays)
+            self.beyond |= beyond
+            for attempt in self.sweeping:
+                attempt.survivors |= alive
             if alive:
-                return  # the end of each brings us back here
-        self.watch_strays(set())
+                return self.look_again()
+        self.pause = _FIRST_LOOK
         for attempt in self.sweeping:
             self.end(attempt)
         self.sweeping.clear()
-
-    def watch_strays(self, alive: set[int]) -> None:
-        """Be woken when one of these killed children can be reaped; forget those that were."""
-        for pid in self.strays.keys() - alive:
-            self.unwatch(self.strays[pid])
-            os.close(self.strays.pop(pid))
-        for pid in alive - self.strays.keys():
-            self.strays[pid] = os.pidfd_open(pid)
-            self.watch(self.strays[pid], self.sweep)
-            for attempt in self.sweeping:
-                attempt.survivors += 1
 
     def end(self, attempt: Attempt) -> None:
         """Tell how an attempt ended, now that nothing of it lives."""
@@ -341,8 +358,8 @@ class Zygote:
         """Nobody holds us any more: leave nothing behind."""
         for attempt in self.running.values():
             tree.signal_group(attempt.pid, signal.SIGKILL)
-        while tree.children():
-            tree.kill_strays(set(tree.children()))
+        while left := set(tree.children()) - self.beyond:
+            self.beyond |= tree.kill_strays(left)[1]
             time.sleep(0.001)  # dying takes the kernel a moment, and there is nothing else left to wait for
         os._exit(0)
 

@@ -43,9 +43,12 @@ def _children_by_search() -> list[int]:
     return found
 
 
-def kill_strays(strays: set[int]) -> set[int]:
-    """Reap those that have ended, kill the others; return the pids that are still there."""
-    alive = set()
+def kill_strays(strays: set[int]) -> tuple[set[int], set[int]]:
+    """Reap those that have ended, kill the others; return who is still there, and who is not ours to end.
+
+    The latter runs as somebody else (a setuid program that a job left behind): it ends when it likes.
+    """
+    alive, beyond = set(), set()
     for pid in strays:
         try:
             if os.waitpid(pid, os.WNOHANG)[0] == 0:
@@ -53,7 +56,21 @@ def kill_strays(strays: set[int]) -> set[int]:
                 alive.add(pid)
         except (ChildProcessError, ProcessLookupError):
             continue
-    return alive
+        except PermissionError:
+            beyond.add(pid)
+    return alive, beyond
+
+
+def still_there(pids: set[int]) -> set[int]:
+    """Reap those of `pids` that have ended, and return the others."""
+    return {pid for pid in pids if _is_there(pid)}
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

@@ -44,8 +44,8 @@ class ZygoteProcess:
         self.channel = Channel(ours)
         self.number = 0
         self.said: list[list[Any]] = []
-        self.tell("hello", record or {}, LIMITS)
-        self.hello = self.wait_for("hello")[1]
+        self.tell("hello", 7, record or {}, LIMITS)
+        self.hello = self.wait_for("hello", 7)[2]
 
     def tell(self, *message: Any) -> None:
         """Say something to it."""

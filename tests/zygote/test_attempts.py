@@ -220,11 +220,11 @@ def test_endings_are_told_again_until_they_are_recorded(zygote: ZygoteProcess) -
     number = zygote.start(call=J + "add", args=[1])
     zygote.ending(number)
     zygote.said.clear()
-    zygote.tell("hello", {}, {"result": 2**20, "output": 65536})
-    assert [number, 1] in zygote.wait_for("hello")[1]["attempts"], "else its daemon believes that it never started"
+    zygote.tell("hello", 8, {}, {"result": 2**20, "output": 65536})
+    assert [number, 1] in zygote.wait_for("hello", 8)[2]["attempts"], "else its daemon believes that it never started"
     assert zygote.ending(number)["status"] == 0
     zygote.tell("recorded", [[number, 1]])
-    zygote.tell("hello", {}, {"result": 2**20, "output": 65536})
+    zygote.tell("hello", 8, {}, {"result": 2**20, "output": 65536})
     zygote.said.clear()
     zygote.wait_for("hello")
     zygote.tell("tail", [0, 0], 1)

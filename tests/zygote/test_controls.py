@@ -64,7 +64,7 @@ def test_without_holding_an_ending_is_told_once(zygote_with: Break) -> None:
     process = zygote_with("no_holding")
     number = process.start(call=J + "add", args=[1])
     process.ending(number)
-    process.tell("hello", {}, {"result": 2**20, "output": 65536})
+    process.tell("hello", 8, {}, {"result": 2**20, "output": 65536})
     process.wait_for("hello")
     process.tell("tail", [0, 0], 1)
     process.wait_for("tail", 1)
