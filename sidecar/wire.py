@@ -115,7 +115,7 @@ class Framer:
                 if frames:
                     break
                 raise TooLarge(
-                    f"cannot take {size} bytes: the limit is {self._limit} (limits.job), hand over a path, not the bytes"
+                    f"cannot take {size} bytes: the limit is {self._limit} (limits.job), give a path, not the bytes"
                 )
             if len(rest) - at - 4 < size:
                 break
