@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ VERBS = (
 
 YEAR = 366 * 86400.0
 MAX_TEXT = 4096
+_SHOWN_WORDS, _SHOWN_TARGET = 100, 1000
 MAX_RUNTIME = 64 * 1024  # records are remembered
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -222,7 +224,15 @@ def parse_job(value: object, uid: int, now: float) -> Job:
         take("expires", None),
         runtime if "call" in fields else None,
         _pack(fields),  # what is left is BODY
+        fields.get("call") or _for_people(fields["argv"]),
     )
+
+
+def _for_people(argv: list[str | bytes]) -> str:
+    """Show a command as a person would type it, cut short."""
+    words = [word.decode("utf-8", "replace") if type(word) is bytes else word for word in argv[:_SHOWN_WORDS]]
+    text = shlex.join(words)[:_SHOWN_TARGET]  # type: ignore[arg-type]
+    return text.encode("utf-8", "replace").decode()
 
 
 def rejected_job(value: object, uid: int, now: float, reason: str) -> Job | None:

@@ -33,6 +33,7 @@ CREATE TABLE job (
     interruptions  INTEGER NOT NULL DEFAULT 0,
     crashes        INTEGER NOT NULL DEFAULT 0,   -- the interruptions that no shutdown explains
     cancel_wanted  INTEGER NOT NULL DEFAULT 0,
+    target         TEXT NOT NULL,          -- what it runs, for people
     reason         TEXT,                   -- why it was rejected or lost
     body           BLOB NOT NULL,          -- packed: what the attempt and a retry need (protocol.BODY)
     CHECK ((state = 'done') = (outcome IS NOT NULL)),

@@ -39,7 +39,7 @@ _PRAGMAS = (
 _SUMMARY = """
     SELECT job.seq, job.id, lane.uid, lane.queue, job.priority, job.state, job.outcome, job.submitted, job.due,
            job.expires, job.finished, job.attempts, job.failures, job.interruptions, job.cancel_wanted, job.reason,
-           job.lane, job.body,
+           job.lane, job.target,
            (SELECT started FROM attempt WHERE attempt.job = job.seq AND attempt.number = job.attempts)
     FROM job JOIN lane ON lane.id = job.lane
 """
@@ -78,7 +78,7 @@ class Summary(NamedTuple):
     cancel_wanted: int
     reason: str | None
     lane: int
-    body: bytes
+    target: str
     started: float | None  # of the newest attempt
 
 
@@ -215,10 +215,10 @@ class Store:
                 if job.due <= now:
                     lanes.add(lane)
             rows.append((job.id, lane, job.priority, state, outcome, now, job.due, job.expires, finished, until,
-                         job.rejected, job.body))  # fmt: skip
+                         job.rejected, job.target, job.body))  # fmt: skip
         self._db.executemany(
             "INSERT INTO job (id, lane, priority, state, outcome, submitted, due, expires, finished, forget, reason,"
-            " body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+            " target, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
             rows,
         )
         return lanes

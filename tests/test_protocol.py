@@ -56,7 +56,7 @@ def options(value: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_job_that_says_nothing_has_the_defaults() -> None:
     job = parse_job(CALL, 1000, NOW)
-    assert job == (ID.bytes, 1000, "default", 0, NOW, None, None, wire.pack({"call": "a:b"}), None)
+    assert job == (ID.bytes, 1000, "default", 0, NOW, None, None, wire.pack({"call": "a:b"}), "a:b", None)
 
 
 def test_the_submitter_is_who_the_caller_says_never_the_job() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from .. import wire
@@ -20,7 +19,7 @@ def job_view(job: Summary, waiting: str | None) -> dict[str, Any]:
         "outcome": job.outcome,
         "queue": job.queue,
         "priority": job.priority,
-        "target": target(job.body),
+        "target": job.target,
         "submitted": job.submitted,
         "due": job.due,
         "expires": job.expires,
@@ -74,12 +73,3 @@ def _refusal(job: Summary) -> dict[str, str] | None:
     if job.reason is None:
         return None
     return {"type": (job.outcome or "").capitalize(), "message": job.reason, "traceback": ""}
-
-
-def target(body: bytes) -> str:
-    """Return what a job runs, for people."""
-    options = wire.unpack(body)
-    if "argv" in options:
-        words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in options["argv"]]
-        return shlex.join(words)
-    return str(options.get("call", ""))

@@ -185,3 +185,23 @@ async def test_nothing_is_lost_in_a_storm_of_crashes_and_empty_datagrams(sockets
 
 async def test_receiving_before_the_commit_would_lose(sockets: Any) -> None:
     assert await storm(Hasty, *sockets, rounds=2000) != Counter()
+
+
+async def test_a_round_that_was_cut_off_is_peeked_anew_by_the_same_reader(sockets: Any) -> None:
+    """What a stop does to a batch whose commit waits for room on the disk."""
+    reading, sending = sockets
+    record = Record()
+    reader = Datagrams(reading, record)  # type: ignore[arg-type]
+    fill(sending, [b"one", b"two"])
+    scope = trio.CancelScope()
+
+    async def cut_off(jobs: list[Any]) -> None:
+        scope.cancel()
+        await trio.sleep_forever()
+
+    record.store = cut_off  # type: ignore[method-assign]
+    with scope:
+        await reader.take_all()
+    del record.store
+    await take_all(reader)
+    assert (record.stored, record.refused) == ([b"one", b"two"], 0)

@@ -236,3 +236,28 @@ def test_a_cancel_outlives_the_daemon(daemon: Daemon, tmp_path: Path) -> None:
     handle.cancel()
     os.kill(daemon.pids()["daemon"], signal.SIGKILL)
     assert handle.wait(timeout=20).outcome == "cancelled"
+
+
+def test_questions_that_a_dead_daemon_had_asked_do_not_trouble_the_next(daemon: Daemon, tmp_path: Path) -> None:
+    client = connect(str(daemon.runtime))
+    handle = client.submit(jobs.wait_for_file, str(tmp_path / "started"), str(tmp_path / "go"))
+    eventually(lambda: lines(tmp_path / "started"), 20)
+    for _ in range(3):
+        with daemon.client() as raw:
+            for _ in range(200):
+                raw.ask("logs", handle.id)
+            os.kill(daemon.pids()["daemon"], signal.SIGKILL)
+        daemon.pids()
+    (tmp_path / "go").touch()
+    assert handle.result(timeout=20) == "went on"
+    assert "Traceback" not in daemon.log()
+
+
+def test_a_spool_file_that_can_be_neither_read_nor_moved_is_left(daemon: Daemon, tmp_path: Path) -> None:
+    os.rmdir(Path(daemon.spool, "corrupt"))
+    Path(daemon.spool, "tmp", "junk").write_bytes(b"junk")
+    os.rename(Path(daemon.spool, "tmp", "junk"), Path(daemon.spool, "new", "junk"))
+    eventually(lambda: "left where it is" in daemon.log(), 10)
+    client = connect(str(daemon.runtime))
+    assert client.submit(jobs.square, str(tmp_path / "ran"), 3).result(timeout=20) == 9
+    os.mkdir(Path(daemon.spool, "corrupt"))

@@ -145,3 +145,37 @@ def at_exit(path: str) -> None:
     from pathlib import Path
 
     atexit.register(Path(path).write_text, "exit")
+
+
+def close_report_and_open(path: str) -> str:
+    """Close descriptor 3 and more, then open a file, which gets its number."""
+    os.closerange(3, 64)
+    fd = os.open(path, os.O_RDWR)
+    return f"opened as {fd}"
+
+
+def raise_surrogate() -> None:
+    raise ValueError("lone \ud800 surrogate")
+
+
+def hold_as_tracer(pid_file: str, ready: str) -> None:
+    """Seize another job with ptrace, and never wait for it: its zombie cannot be reaped."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long] * 4
+    with open(pid_file) as file:
+        if libc.ptrace(0x4206, int(file.read()), 0, 0) != 0:  # PTRACE_SEIZE
+            raise OSError(ctypes.get_errno(), "ptrace")
+    with open(ready, "w"):
+        time.sleep(600)
+
+
+def leave_many(count: int) -> None:
+    """Leave that many sleeping processes behind."""
+    for _ in range(count):
+        if os.fork() == 0:
+            os.setsid()
+            os.closerange(0, 4)
+            time.sleep(600)
+            os._exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from tests.waiting import eventually
 
-from .process import ROOT, ZygoteProcess, report, result
+from .process import OURS, ROOT, ZygoteProcess, report, result
 
 J = "tests.zygote.jobs:"
 
@@ -280,3 +281,58 @@ def test_a_zygote_nobody_speaks_to_any_more_finishes_what_it_has_and_ends_well(t
     assert os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1]) == 0
     assert (tmp_path / "finished").exists()
     os.close(process.lifeline)
+
+
+def test_what_a_job_makes_of_descriptor_3_is_its_own(zygote: ZygoteProcess, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"precious data")
+    assert result(zygote.run(call=J + "close_report_and_open", args=[str(tmp_path / "data")])) == "opened as 3"
+    assert (tmp_path / "data").read_bytes() == b"precious data"
+
+
+def test_an_exception_that_utf8_cannot_carry_is_told_all_the_same(zygote: ZygoteProcess) -> None:
+    error = report(zygote.run(call=J + "raise_surrogate"))["error"]
+    assert (error["type"], error["message"]) == ("ValueError", "lone \\ud800 surrogate")
+
+
+def test_a_deadline_a_year_away_is_no_trouble(zygote: ZygoteProcess) -> None:
+    assert result(zygote.run(call=J + "add", args=[1], timeout=366 * 86400.0)) == 1
+
+
+def test_an_answer_to_an_earlier_daemon_can_be_told_from_ours(zygote: ZygoteProcess) -> None:
+    for nonce in (100, 101):
+        zygote.tell("hello", nonce, {}, {"result": 2**20, "output": 65536})
+    assert zygote.wait_for("hello", 101) and zygote.wait_for("hello", 100)
+
+
+def test_an_attempt_is_never_started_twice(zygote: ZygoteProcess, tmp_path: Path) -> None:
+    script = f"echo >> {tmp_path}/ran; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done"
+    number = zygote.start(argv=["sh", "-c", script])
+    eventually(lambda: (tmp_path / "ran").exists(), 10)
+    again = {"timeout": 20.0, "grace": 5.0, "ours": OURS, "argv": ["sh", "-c", script]}
+    zygote.tell("start", [number, 1], again)
+    (tmp_path / "go").touch()
+    zygote.ending(number)
+    zygote.tell("start", [number, 1], again)
+    zygote.run(call=J + "add", args=[1])
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
+def test_who_traces_a_job_holds_up_no_deadline(zygote: ZygoteProcess, tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 600"
+    held = zygote.start(argv=["sh", "-c", script], timeout=1.5, grace=0.2)
+    eventually(lambda: (tmp_path / "pid").exists(), 10)
+    tracer = zygote.start(
+        call=J + "hold_as_tracer", args=[str(tmp_path / "pid"), str(tmp_path / "ready")], timeout=3.0, grace=0.2
+    )
+    eventually(lambda: (tmp_path / "ready").exists(), 10)
+    assert zygote.run(argv=["true"], timeout=5.0)["status"] == 0
+    assert zygote.ending(tracer)["reason"] == "timeout"
+    assert zygote.ending(held)["reason"] == "timeout"
+
+
+def test_more_leftovers_than_descriptors_are_no_trouble(tmp_path: Path) -> None:
+    process = ZygoteProcess({"path": [ROOT]})
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (24, 24))
+    ending = process.run(call=J + "leave_many", args=[40])
+    assert (ending["status"], ending["survivors"]) == (0, 40)
+    process.stop()
