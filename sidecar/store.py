@@ -252,10 +252,10 @@ class Store:
             )
         ]
 
-    def peek_lane(self, lane: int, most: int, now: float) -> list[tuple[int, float, int]]:
-        """Return (-priority, due, seq) of the first queued jobs of a lane, in the order of claiming."""
+    def peek_lane(self, lane: int, most: int, now: float) -> list[tuple[int, int, int]]:
+        """Return (-priority, seq, crashes) of the first queued jobs of a lane, in the order of claiming."""
         return self._db.execute(
-            "SELECT -priority, due, seq FROM job WHERE state = 'queued' AND lane = ?"
+            "SELECT -priority, seq, crashes FROM job WHERE state = 'queued' AND lane = ?"
             " AND (expires IS NULL OR expires > ? OR attempts > 0) ORDER BY priority DESC, due, seq LIMIT ?",
             (lane, now, most),
         ).fetchall()

@@ -46,7 +46,7 @@ def claim_all(store: Store, most: int = 10) -> list[tuple[int, int]]:
         return [
             (claim.seq, claim.number)
             for lane in store.waiting_lanes()
-            for _, _, seq in store.peek_lane(lane, most, NOW)
+            for _, seq, _ in store.peek_lane(lane, most, NOW)
             for claim in [store.claim(seq, 1, NOW)]
         ]
 

@@ -102,13 +102,17 @@ class Dispatcher:
         able: dict[int, Start] = {}
         for turn, number in enumerate(list(self._waiting)):
             lane = self._lane(store, number)
-            zygote = self._zygotes.pick(lane)
-            if zygote is None:
+            shared = self._zygotes.pick(lane)
+            if shared is None:
                 continue
             rows = store.peek_lane(number, free, now)
             if len(rows) < free:
                 self._waiting.remove(number)
-            for place, (priority, _, seq) in enumerate(rows):
+            for place, (priority, seq, crashes) in enumerate(rows):
+                zygote = self._zygotes.pick_alone(lane, seq) if crashes else shared
+                if zygote is None:
+                    self.reconsider_from([number])
+                    continue
                 candidates.append((priority, place, turn, seq))
                 able[seq] = Start(None, lane, zygote)  # type: ignore[arg-type]
         candidates.sort()
@@ -137,6 +141,7 @@ class Dispatcher:
         for claim, lane, zygote in starts:
             key = (claim.seq, claim.number)
             self._attempts.enter(key, claim.id, zygote.generation)
+            zygote.old = zygote.old or zygote.alone  # it was started for this attempt
             self._attempts.counters["started"] += 1
             zygote.post(["start", list(key), self._plan(claim, lane)])
             if self._watch.followed(claim.id):

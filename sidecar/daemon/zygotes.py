@@ -29,6 +29,7 @@ log = logging.getLogger("sidecar")
 PROTOCOL = 1
 DEFAULT = "default"
 START = 60.0  # seconds for an interpreter to come up
+_ALONE = "."  # in the key of a zygote for one job
 IDLE = 600.0  # seconds until a zygote of a runtime ends for want of work
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
@@ -55,6 +56,7 @@ class Zygote:
         self.pid = pid
         self.channel = Channel(sock)
         self.ready = False  # it has answered our hello
+        self.alone = _ALONE in key
         self.old = False
         self.attempts = 0
         self.idle_since = -math.inf
@@ -123,7 +125,18 @@ class Zygotes:
 
     def pick(self, lane: Lane) -> Zygote | None:
         """Return the zygote for this lane's next attempt; None asks for one, and `ready` is told when it is there."""
-        key = self.key_of(lane)
+        return self._pick(self.key_of(lane))
+
+    def pick_alone(self, lane: Lane, seq: int) -> Zygote | None:
+        """Return a zygote for one attempt of a job that went down with its last one.
+
+        It may be the job that took the zygote down: next time it can take nobody with it.
+        """
+        key = f"{self.key_of(lane)}{_ALONE}{seq}"
+        self._runtimes[key] = lane.runtime
+        return self._pick(key)
+
+    def _pick(self, key: str) -> Zygote | None:
         zygote = self._newest.get(key)
         if zygote is not None and not zygote.old:
             return zygote if zygote.ready else None
@@ -139,17 +152,12 @@ class Zygotes:
         unfit = self._unfit.get(key)
         if key in self._wanted or key == DEFAULT or (unfit and unfit.until > trio.current_time()):
             return
-        self._wanted[key] = self._runtimes[key]
-        record = parse_runtime(self._runtimes[key])
-        ours = [path for path in sys.path if path.startswith("/")] if record["interpreter"] == sys.executable else []
-        self._tell_keeper(
-            {
-                "want": "zygote",
-                "key": key,
-                "interpreter": record["interpreter"],
-                "path": record.get("path", []) + ours,
-            }
-        )
+        runtime = self._wanted[key] = self._runtimes[key]
+        record = parse_runtime(runtime) if runtime else {}
+        interpreter, path = record.get("interpreter"), record.get("path", [])
+        if interpreter in (None, sys.executable):
+            path = path + [entry for entry in sys.path if entry.startswith("/")]
+        self._tell_keeper({"want": "zygote", "key": key, "interpreter": interpreter, "path": path})
 
     # -- what the keeper tells ------------------------------------------------------------------------------------
 
@@ -184,8 +192,7 @@ class Zygotes:
             return
         while messages := zygote.channel.receive()[0]:
             self._hear(zygote, messages)
-        if self._newest.get(zygote.key) is zygote:
-            del self._newest[zygote.key]
+        self._forget(zygote)
         zygote.scope.cancel()
         zygote.channel.close()
         for answer in zygote.tickets.values():
@@ -194,6 +201,12 @@ class Zygotes:
             self.refused(zygote.key, "its zygote ended before it was ready, see the daemon's log")
         self._wanted.pop(zygote.key, None)
         self._events.died(generation)
+
+    def _forget(self, zygote: Zygote) -> None:
+        if self._newest.get(zygote.key) is zygote:
+            del self._newest[zygote.key]
+        if zygote.alone:
+            self._runtimes.pop(zygote.key, None)
 
     def next_try(self) -> float:
         """Return the instant (trio's clock) at which an unfit runtime may be tried again."""
@@ -232,8 +245,7 @@ class Zygotes:
 
     def _retire(self, zygote: Zygote) -> None:
         del self._by_generation[zygote.generation]
-        if self._newest.get(zygote.key) is zygote:
-            del self._newest[zygote.key]
+        self._forget(zygote)
         self._tell_keeper({"want": "retire", "generation": zygote.generation})
         zygote.scope.cancel()
         zygote.channel.close()
@@ -292,7 +304,8 @@ class Zygotes:
         self._events.changed()
 
     def _told_unfit(self, zygote: Zygote, reason: str) -> None:
-        interpreter = parse_runtime(self._runtimes[zygote.key])["interpreter"]
+        runtime = self._runtimes.get(zygote.key)
+        interpreter = parse_runtime(runtime)["interpreter"] if runtime else sys.executable
         self.refused(zygote.key, f"{interpreter} {reason}; to mend it: {interpreter} -m pip install sidecar-jobs")
 
     def _told_exited(self, zygote: Zygote, key: list[int], ending: dict[str, Any]) -> None:

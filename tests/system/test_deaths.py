@@ -128,6 +128,22 @@ def test_a_job_that_kills_its_zygote_each_time_is_lost(daemon: Daemon, tmp_path:
     assert lines(tmp_path / "ran") == ["1", "2", "3"]
 
 
+def test_a_job_that_kills_its_zygote_takes_nobody_with_it_twice(daemon: Daemon, tmp_path: Path) -> None:
+    client = connect(str(daemon.runtime))
+    innocent = [
+        client.submit(jobs.wait_for_file, str(tmp_path / f"started-{number}"), str(tmp_path / "go"))
+        for number in range(3)
+    ]
+    for number in range(3):
+        eventually(lambda number=number: lines(tmp_path / f"started-{number}"), 20)  # type: ignore[misc]
+    killer = client.submit(jobs.kill_parent, str(tmp_path / "ran"))
+    assert killer.wait(timeout=60).outcome == "lost"
+    (tmp_path / "go").touch()
+    assert [handle.result(timeout=20) for handle in innocent] == ["went on"] * 3
+    assert [handle.status().interruptions for handle in innocent] == [1] * 3
+    eventually(lambda: not [z for z in daemon.pids()["zygotes"] if "." in z["key"]], 20)
+
+
 def test_the_death_of_the_keeper_takes_everything_and_the_next_serve_goes_on(daemon: Daemon, tmp_path: Path) -> None:
     client = connect(str(daemon.runtime))
     handle = client.submit(jobs.wait_for_file, str(tmp_path / "started"), str(tmp_path / "go"))
