@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ from sidecar.zygote.channel import Channel
 
 LIMITS = {"result": 1024 * 1024, "output": 64 * 1024}
 OURS = {"SIDECAR_JOB_ID": "0", "SIDECAR_ATTEMPT": "1", "SIDECAR_QUEUE": "default", "SIDECAR_DEADLINE": "0"}
+_HIGH = 500  # above what dup2 of one could overwrite of the other
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
@@ -30,14 +32,11 @@ class ZygoteProcess:
         life, self.lifeline = os.pipe2(os.O_CLOEXEC)
         interpreter, module = sys.executable, "tests.zygote.broken" if broken else "sidecar.zygote"
         path = [ROOT, *(entry for entry in sys.path if entry.startswith("/"))]
-        moved = [os.dup(theirs.fileno()), os.dup(life)]
+        moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in (theirs.fileno(), life)]
         environ = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "daemon:lifeline", "BROKEN": broken}
-        self.pid = os.posix_spawn(
-            interpreter, command(interpreter, module, path), environ, setsid=True,
-            file_actions=[(os.POSIX_SPAWN_DUP2, fd, 100 + n) for n, fd in enumerate(moved)]
-            + [(os.POSIX_SPAWN_DUP2, 100 + n, 3 + n) for n in range(2)]
-            + [(os.POSIX_SPAWN_CLOSE, 100 + n) for n in range(2)],
-        )  # fmt: skip
+        actions = [(os.POSIX_SPAWN_DUP2, fd, 3 + number) for number, fd in enumerate(moved)]
+        argv = command(interpreter, module, path)
+        self.pid = os.posix_spawn(interpreter, argv, environ, setsid=True, file_actions=actions)
         for fd in (*moved, life):
             os.close(fd)
         theirs.close()
