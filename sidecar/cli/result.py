@@ -32,6 +32,7 @@ def result(ctx: click.Context, id: str, as_json: bool) -> None:
 def _show(ended: dict[str, Any]) -> None:
     id, error = ended["id"], ended.get("error") or {}
     if ended["state"] != "done":
+        show_traceback(ended)  # of the last try, while the next one is due
         raise Refusal(f"cannot show the result of {id}: it is {ended['state']}, see: sidecar wait {id}", NOT_SUCCEEDED)
     if ended["outcome"] != "succeeded":
         show_traceback(ended)

@@ -9,8 +9,9 @@ import click
 
 from ..job import Outcome, State
 from .asking import ask, id_argument, json_option
-from .showing import ago, columns, duration, ending, json_line, size, when
+from .showing import ago, columns, duration, ending, json_line, printable, size, when
 
+_ERROR = 200  # characters of an error in the line of its attempt
 HEAD = ("ID", "STATE", "QUEUE", "SUBMITTED", "ENDED", "TARGET")
 
 
@@ -72,6 +73,9 @@ def _attempt(attempt: dict[str, Any], now: float) -> str:
     if ended is None:
         return "is starting" if started is None else f"runs for {duration(max(0.0, now - started))}"
     words = [_end(attempt)]
+    error = attempt.get("error") or {}
+    if error.get("type") not in (None, "ExitStatus", "Signal", "Timeout"):  # those say what stands there already
+        words.append(printable(f"{error['type']}: {error['message']}"[:_ERROR]))
     if started is not None:
         words.append(f"took {duration(max(0.0, ended - started))}")
     words.append(f"cpu {duration((attempt.get('user') or 0) + (attempt.get('system') or 0))}")
@@ -80,7 +84,7 @@ def _attempt(attempt: dict[str, Any], now: float) -> str:
     if attempt.get("dropped"):
         words.append(f"{size(attempt['dropped'])} of output not kept")
     if attempt.get("survivors"):
-        words.append(f"{attempt['survivors']} processes left behind, ended")
+        words.append(f"left behind and ended: {attempt['survivors']}")
     return ", ".join(words)
 
 

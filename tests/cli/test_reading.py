@@ -107,8 +107,7 @@ def test_status_shows_the_job_and_each_attempt(run: Run, stub: Stub) -> None:
     assert lines["state"].strip() == "running"
     assert lines["queue"].strip() == "mail, priority 5"
     assert lines["attempt 1"].strip() == (
-        "timeout, signal 15, took 2.5 s, cpu 500 ms, memory 3 MiB, 2 KiB of output not kept, "
-        "3 processes left behind, ended"
+        "timeout, signal 15, took 2.5 s, cpu 500 ms, memory 3 MiB, 2 KiB of output not kept, left behind and ended: 3"
     )
     assert lines["attempt 2"].strip().startswith("runs for ")
 

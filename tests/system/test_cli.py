@@ -15,6 +15,7 @@ import pytest
 
 from ..conftest import StartDaemon
 from ..daemon_process import Daemon
+from ..rawclient import job_of, show_id
 from ..waiting import eventually
 
 SIDECAR = [sys.executable, "-m", "sidecar"]
@@ -293,3 +294,13 @@ def test_wait_shows_all_of_a_short_and_noisy_programs_output(shared_daemon: Daem
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.split() == [b"%d" % number for number in range(1, 30001)]
+
+
+def test_status_says_what_a_job_failed_with_while_its_next_try_is_due(shared_daemon: Daemon) -> None:
+    job = job_of("time:nothing", retries=1, backoff=[3600])
+    shared_daemon.call("submit", job)
+    eventually(lambda: shared_daemon.call("status", job["id"])["failures"] == 1)
+    words = [*SIDECAR, "status", show_id(job["id"])]
+    shown = subprocess.run(words, env=shared_daemon.env, capture_output=True, text=True, check=True).stdout
+    assert "scheduled" in shown and "AttributeError: cannot find 'nothing' in module 'time'" in shown
+    shared_daemon.call("cancel", job["id"])
