@@ -7,7 +7,7 @@ The map. A job passes through the rooms as data does; imports go only downwards 
     keeper/     started first, holds the sockets, keeps the others alive; stdlib only
     zygote/     forks attempts, ends them on time, reaps them; stdlib + msgpack
     client/     the door for programs: what a web application imports; stdlib + msgpack
-    store       the memory: the only place with sqlite3, its shape in schema.sql
+    store       the memory: the only place with sqlite3, its shape in schema.sql      rows      what it gives
     protocol    words: verbs and fields, checked        wire    bytes <-> values        config    settings
     policy      what follows from a job's options       job     states, outcomes, the table of steps
     errors      everything that can go wrong            places  where sockets are               boot      our own start

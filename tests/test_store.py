@@ -11,7 +11,8 @@ import pytest
 
 from sidecar.errors import NoSpace
 from sidecar.job import Ending, Event, Job, Outcome, State
-from sidecar.store import Conclusion, Store, StoreError
+from sidecar.rows import Conclusion
+from sidecar.store import Store, StoreError
 
 NOW = 1000.0
 KEEP = 5000.0

@@ -19,7 +19,8 @@ from ..config import Config
 from ..job import Ending, Outcome, State
 from ..policy import conclude
 from ..protocol import parse_report
-from ..store import Conclusion, Running, Store
+from ..rows import Conclusion, Running
+from ..store import Store
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Events, Key, Zygote, Zygotes

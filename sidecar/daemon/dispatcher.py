@@ -17,7 +17,8 @@ from .. import wire
 from ..config import Config
 from ..job import Claim, State
 from ..protocol import show_id
-from ..store import Lane, Store
+from ..rows import Lane
+from ..store import Store
 from .attempts import Attempts, Recorded
 from .watch import Watch
 from .writer import Writer

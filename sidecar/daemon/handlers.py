@@ -15,7 +15,8 @@ from ..config import Config, load
 from ..errors import BadRequest, NotAllowed, NotFound, Unavailable, shown
 from ..job import Job, Outcome, State
 from ..protocol import VERSION, noticed, seconds_or_none, show_id, text
-from ..store import Store, Summary
+from ..rows import Summary
+from ..store import Store
 from . import views
 from .attempts import Attempts
 from .datagrams import Datagrams

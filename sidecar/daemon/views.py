@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import wire
 from ..protocol import show_id
-from ..store import Attempt, Summary
+from ..rows import Attempt, Summary
 
 TREE = "subreaper"  # the mechanism that ends trees
 

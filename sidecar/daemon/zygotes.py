@@ -21,7 +21,7 @@ import trio
 
 from ..job import Ending
 from ..protocol import parse_runtime
-from ..store import Lane
+from ..rows import Lane
 from ..zygote.channel import Channel
 
 log = logging.getLogger("sidecar")

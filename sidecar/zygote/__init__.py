@@ -4,6 +4,7 @@ It runs in the interpreter of the jobs, single-threaded, in one blocking loop, s
 of a user's before a fork. It knows no job states and no database: it is told `start` and `stop`, it tells what
 `exited`, and holds that until it hears `recorded`, so that a daemon may die at any moment and lose nothing.
 
+    begin.py     from the keeper's descriptors to the loop
     channel.py   messages to and from the daemon, batched
     loop.py      the loop: what to do when something happens
     attempt.py   one attempt as its zygote sees it
@@ -17,6 +18,6 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the zygote until its keeper or its daemon's socket is gone; the fds come by name."""
-    from .loop import serve
+    from .begin import serve
 
     serve()

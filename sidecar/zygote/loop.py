@@ -12,10 +12,8 @@ from __future__ import annotations
 import gc
 import math
 import os
-import resource
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -29,49 +27,6 @@ PROTOCOL = 1
 _REPORT_ROOM = 80 * 1024  # beside a result: an error with its message and traceback
 _LONGEST_WAIT = 86400.0  # seconds; epoll takes no more than 24 days
 _FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05  # seconds
-_NOT_FOR_JOBS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                 "INVOCATION_ID", "JOURNAL_STREAM", "LD_BIND_NOW", "SIDECAR_CONFIG", "SIDECAR_SLOTS",
-                 "SIDECAR_DEATHS")  # fmt: skip
-_FROM_ROOT = ("PATH", "HOME", "USER", "LANG", "TZ")
-
-
-def serve() -> None:
-    """Set up from the fds that the keeper passed by name, then run."""
-    names = dict(zip(os.environ["LISTEN_FDNAMES"].split(":"), range(3, 1024), strict=False))
-    for fd in names.values():
-        os.set_inheritable(fd, False)
-    kernel.become_subreaper()
-    _be_as_jobs_are()
-    _clean_environment()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    zygote = Zygote(Channel(socket.socket(fileno=names["daemon"])), names["lifeline"])
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # this loop makes no cycles; jobs get it back
-    zygote.run()
-
-
-def _be_as_jobs_are() -> None:
-    """Take on what every job has alike: it is handed down by fork, and costs a job nothing."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.umask(0o022)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:  # when memory runs out: jobs, which are larger than we, before the daemon and before the web server
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")
-    except OSError:  # a container that forbids it: a preference, not a promise
-        pass
-
-
-def _clean_environment() -> None:
-    """Leave in our environment what a job may see: run by a user, the user's own; run by root, next to nothing."""
-    for name in list(os.environ):
-        ours = name in _NOT_FOR_JOBS
-        stranger = os.geteuid() == 0 and name not in _FROM_ROOT and not name.startswith("SIDECAR_")
-        if ours or stranger:
-            del os.environ[name]
 
 
 class Zygote:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from sidecar.zygote import attempt, child, kernel, loop, tree
+from sidecar.zygote import attempt, begin, child, kernel, loop, tree
 
 
 def no_sweep() -> None:
@@ -52,4 +52,4 @@ WAYS: dict[str, Callable[[], None]] = {
 def main() -> None:
     """Break, then serve."""
     WAYS[os.environ.pop("BROKEN")]()
-    loop.serve()
+    begin.serve()
