@@ -1,7 +1,7 @@
 """The system calls that Python's standard library does not have, and the memory file a job reports in.
 
-Each is called once before the first fork: what a forked child pays is page faults, and the first call through ctypes
-costs 200 µs of them.
+The zygote calls `become_subreaper` before its first fork, for itself and for its children's sake: the first call
+through ctypes costs 200 µs of page faults, and what the parent has touched no child pays for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The loop: one wait, then whatever happened, in the order in which it costs others least.
 
-What can happen: the daemon says something, an attempt writes, an attempt's main process ends, a stray ends, a deadline
-comes, the keeper is gone. Each has one function. Nothing here blocks but the wait itself; nothing is polled.
+What can happen: the daemon says something, an attempt writes, an attempt's main process ends, a deadline comes, the
+keeper is gone. Each has one function. Nothing here blocks but the wait itself. Only what was killed and is not gone
+yet is looked at again, after 0.5 ms and then less and less often: waiting for it, even by a pidfd, would let a debugger
+that holds it stop or spin us, and a thousand strays would want a thousand descriptors.
 
 The daemon may be dead or stopped at any time: deadlines are kept all the same, endings are held until it (or the next
 one) says they are recorded. The keeper's end is ours: we end every tree and go.
