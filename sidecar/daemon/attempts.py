@@ -186,7 +186,7 @@ class Attempts(Events):
         self._leave(key)
         zygote = None if generation is None else self.zygotes.get(generation)
         if zygote is not None:
-            zygote.post(["recorded", [list(key)]])
+            zygote.post(["recorded", *key])
         if recorded is not None:
             self.counters["ended"] += 1
             if recorded.state is State.DONE:

@@ -144,22 +144,16 @@ class Dispatcher:
             self._attempts.enter(key, claim.id, zygote.generation)
             zygote.old = zygote.old or zygote.alone  # it was started for this attempt
             self._attempts.counters["started"] += 1
-            zygote.post(["start", list(key), self._plan(claim, lane)])
+            zygote.post(["start", *key, *self._order(claim, lane)])
             if self._watch.followed(claim.id):
                 zygote.post(["follow", list(key)])
         self._zygotes.flush()
 
-    def _plan(self, claim: Claim, lane: Lane) -> dict[str, Any]:
-        plan: dict[str, Any] = wire.unpack(claim.body)
-        plan.setdefault("timeout", self._config.timeout)
-        plan.setdefault("grace", self._config.grace)
-        plan["ours"] = {
-            "SIDECAR_JOB_ID": show_id(claim.id),
-            "SIDECAR_ATTEMPT": str(claim.number),
-            "SIDECAR_QUEUE": lane.queue,
-            "SIDECAR_DEADLINE": f"{time.time() + plan['timeout']:.3f}",
-        }
-        return plan
+    def _order(self, claim: Claim, lane: Lane) -> tuple[float, float, bytes, str, str, str]:
+        """Return what the zygote needs to know (timeout, grace) and what it hands on unopened."""
+        options = wire.unpack(claim.body)
+        timeout, grace = options.get("timeout", self._config.timeout), options.get("grace", self._config.grace)
+        return timeout, grace, claim.body, show_id(claim.id), lane.queue, f"{time.time() + timeout:.3f}"
 
     # -- time -----------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from ..zygote.channel import Channel
 
 log = logging.getLogger("sidecar")
 
-PROTOCOL = 1
+PROTOCOL = 2
 DEFAULT = "default"
 START = 60.0  # seconds for an interpreter to come up
 _ALONE = "."  # in the key of a zygote for one job
@@ -106,6 +106,10 @@ class Zygotes:
         self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
         self._ticket = self._nonce
         self.idle = trio.Event()  # set when there may be something to retire
+        self._told: dict[str, Callable[..., None]] = {
+            "hello": self._told_hello, "unfit": self._told_unfit, "exited": self._told_exited,
+            "output": self._told_output, "tail": self._told_tail,
+        }  # fmt: skip
 
     def key_of(self, lane: Lane) -> str:
         """Return the key of the zygotes that run this lane's jobs."""
@@ -287,7 +291,7 @@ class Zygotes:
 
     def _hear(self, zygote: Zygote, messages: list[list[Any]]) -> None:
         for name, *rest in messages:
-            getattr(self, "_told_" + name)(zygote, *rest)
+            self._told[name](zygote, *rest)
 
     def _told_hello(self, zygote: Zygote, nonce: int, about: dict[str, Any]) -> None:
         if nonce != self._nonce:
@@ -308,10 +312,11 @@ class Zygotes:
         interpreter = parse_runtime(runtime)["interpreter"] if runtime else sys.executable
         self.refused(zygote.key, f"{interpreter} {reason}; to mend it: {interpreter} -m pip install sidecar-jobs")
 
-    def _told_exited(self, zygote: Zygote, key: list[int], ending: dict[str, Any]) -> None:
-        if ending["reason"] == "unborn":
-            return self._events.unborn((key[0], key[1]), ending["tail"].decode())
-        self._events.exited(Ending(key[0], key[1], **ending), zygote.generation)
+    def _told_exited(self, zygote: Zygote, *fields: Any) -> None:
+        ending = Ending(*fields)
+        if ending.reason == "unborn":
+            return self._events.unborn((ending.seq, ending.number), ending.tail.decode())
+        self._events.exited(ending, zygote.generation)
 
     def _told_output(self, zygote: Zygote, key: list[int], data: bytes, place: int) -> None:
         self._events.wrote((key[0], key[1]), data, place)

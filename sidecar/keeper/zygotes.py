@@ -15,7 +15,7 @@ import time
 from math import inf
 
 from .. import boot
-from ..zygote.tree import children
+from ..zygote.tree import Children
 from . import spawn
 from .notify import say
 from .restarts import Restarts
@@ -57,7 +57,8 @@ class Zygotes:
         self._environ = environ | {"LD_BIND_NOW": "1"}  # relocations before the first fork, not after each
         self._fds = fds
         self._generation = int(time.time() * 1000)  # so that it is none of an earlier keeper's
-        self._beyond = set(children())  # not of our making: here before us, or running as somebody else
+        self._children = Children()
+        self._beyond = set(self._children.pids())  # not of our making: here before us, or running as somebody else
         self.book: dict[int, Zygote] = {}  # by pid; in here until it is reaped
         self.mourned: list[Zygote] = []
         self.default: Zygote | None = None
@@ -130,7 +131,7 @@ class Zygotes:
         """
         if not self.mourned:
             return []
-        strays = set(children()) - self.book.keys() - others - self._beyond
+        strays = set(self._children.pids()) - self.book.keys() - others - self._beyond
         for pid in strays:
             try:
                 os.kill(pid, signal.SIGKILL)

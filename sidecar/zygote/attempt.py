@@ -7,18 +7,23 @@ Plain data and the few sums on it; the loop decides. A stage only goes forward:
 
 from __future__ import annotations
 
-import math
-import os
-import signal
-from collections.abc import Callable
-from typing import Any
+from math import inf
+from os import pread, read, waitstatus_to_exitcode
+
+TYPE_CHECKING = False  # as typing's: importing that here would make every fork dearer
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 RUNNING, TERMINATED, KILLED, SWEEPING = range(4)
+_SIGTERM, _SIGKILL = 15, 9
+ESCALATION = {RUNNING: (_SIGTERM, TERMINATED), TERMINATED: (_SIGKILL, KILLED)}
 
 Key = tuple[int, int]  # the job's number in the store, the number of the attempt
 
 _CHUNK = 60 * 1024  # with its envelope it fits into one packet of the channel
 _DRAIN = 32  # reads at the end: a pipe holds 64 KiB, a survivor may go on writing
+_MOST_REPORTS = 4096  # bytes
 
 
 class Tail:
@@ -56,23 +61,24 @@ class Attempt:
     """What the zygote keeps for one attempt between fork and the end of its tree."""
 
     __slots__ = (
-        "deadline", "ended", "followed", "grace", "key", "output", "pid", "pidfd", "reason", "report", "rusage",
-        "stage", "started", "status", "survivors", "tail",
+        "deadline", "ended", "followed", "grace", "key", "output", "output_limit", "pid", "pidfd", "reason", "report",
+        "rusage", "stage", "started", "status", "survivors", "tail",
     )  # fmt: skip
 
-    def __init__(self, key: Key, pid: int, pidfd: int, output: int, report: int, limit: int) -> None:
+    def __init__(self, key: Key, pid: int, pidfd: int, output: int, report: int, output_limit: int) -> None:
         self.key = key
         self.pid = pid
         self.pidfd = pidfd
         self.output = output  # the read end of the pipe that is its stdout and stderr; -1 once closed
+        self.output_limit = output_limit
         self.report = report
-        self.tail = Tail(limit)
+        self.tail: Tail | None = None  # nothing written yet
         self.stage = RUNNING
         self.reason = "exit"
         self.followed = False
-        self.survivors: set[int] = set()  # pids that had to be killed after its end
+        self.survivors: set[int] | None = None  # pids that had to be killed after its end
         self.started = self.ended = 0.0  # Unix seconds
-        self.deadline = math.inf  # of the present stage, on the monotonic clock
+        self.deadline = inf  # of the present stage, on the monotonic clock
         self.grace = 0.0
         self.status = 0  # as wait4 gives it
         self.rusage: Any = None
@@ -80,49 +86,40 @@ class Attempt:
     def read_output(self) -> bytes | None:
         """Read once. b"" means there is nothing now, None that every writer is gone."""
         try:
-            data = os.read(self.output, _CHUNK)
+            data = read(self.output, _CHUNK)
         except BlockingIOError:
             return b""
         if not data:
             return None
+        if self.tail is None:
+            self.tail = Tail(self.output_limit)
         self.tail.add(data)
         return data
 
-    def drain_output(self, tell: Callable[[bytes], None]) -> None:
+    def drain_output(self, tell: Callable[[Attempt, bytes], None]) -> None:
         """Read what the pipe still holds, bounded: nobody is waited for."""
         for _ in range(_DRAIN):
-            data = self.read_output() if self.output >= 0 else None
+            data = self.read_output()
             if not data:
                 return
-            tell(data)
+            tell(self, data)
 
-    def read_report(self, limit: int) -> bytes:
-        """Return what the job wrote on fd 3 after its four bytes of length; b"" for nothing or nonsense."""
-        size = int.from_bytes(os.pread(self.report, 4, 0), "big")
-        return os.pread(self.report, size, 4) if 0 < size <= limit else b""
+    def written(self) -> tuple[bytes, int]:
+        """Return the tail of what was written, and how many bytes were dropped before it."""
+        return (b"", 0) if self.tail is None else (self.tail.value(), self.tail.dropped)
 
     def exited(self, report_limit: int) -> list[Any]:
-        """Make the message that tells all of it."""
-        number = os.waitstatus_to_exitcode(self.status)
+        """Make the message that tells all of it: the fields of job.Ending, in their order."""
+        start = pread(self.report, _MOST_REPORTS, 0)  # what the job wrote on fd 3 after its four bytes of length
+        size = int.from_bytes(start[:4], "big")
+        if size > report_limit:
+            size = 0  # nonsense
+        report = start[4 : 4 + size] if size <= _MOST_REPORTS - 4 else pread(self.report, size, 4)
+        number = waitstatus_to_exitcode(self.status)
         usage = self.rusage
+        tail, dropped = (b"", 0) if self.tail is None else self.written()
         return [
-            "exited",
-            list(self.key),
-            {
-                "reason": self.reason,
-                "status": number if number >= 0 else None,
-                "signal": -number if number < 0 else None,
-                "started": self.started,
-                "ended": self.ended,
-                "user": usage.ru_utime,
-                "system": usage.ru_stime,
-                "max_rss": usage.ru_maxrss * 1024,
-                "report": self.read_report(report_limit),
-                "tail": self.tail.value(),
-                "dropped": self.tail.dropped,
-                "survivors": len(self.survivors),
-            },
-        ]
-
-
-ESCALATION = {RUNNING: (signal.SIGTERM, TERMINATED), TERMINATED: (signal.SIGKILL, KILLED)}
+            "exited", *self.key, self.reason, None if number < 0 else number, -number if number < 0 else None,
+            self.started, self.ended, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024, report, tail, dropped,
+            0 if self.survivors is None else len(self.survivors),
+        ]  # fmt: skip

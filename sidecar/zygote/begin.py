@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal itself brings enum, which every fork pays for
 import gc
 import os
 import resource
-import signal
-import socket
 import sys
+from _socket import socket
 
 from . import kernel
 from .channel import Channel
@@ -29,7 +29,7 @@ def serve() -> None:
     _clean_environment()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    zygote = Zygote(Channel(socket.socket(fileno=names["daemon"])), names["lifeline"])
+    zygote = Zygote(Channel(socket(fileno=names["daemon"])), names["lifeline"])
     gc.collect()
     gc.freeze()
     gc.disable()  # this loop makes no cycles; jobs get it back
@@ -38,8 +38,8 @@ def serve() -> None:
 
 def _be_as_jobs_are() -> None:
     """Take on what every job has alike: it is handed down by fork, and costs a job nothing."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:  # when memory runs out: jobs, which are larger than we, before the daemon and before the web server

@@ -7,42 +7,37 @@ file: the packet then is empty of messages and carries the fd. The peers trust e
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
+from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
-from typing import Any
+from os import close
+from sys import byteorder
 
 import msgpack
 
 from . import kernel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PACKET = 64 * 1024
 _IN_A_FILE = b"\xc0"  # nil instead of an array
 _ROOM = PACKET + 1024
-_ANCILLARY = socket.CMSG_SPACE(4)
+_ANCILLARY = CMSG_SPACE(4)
 
-
-def _unpack(data: bytes | memoryview) -> list[Any]:
-    return msgpack.unpackb(  # type: ignore[no-any-return]
-        data, raw=False, unicode_errors="surrogateescape", strict_map_key=False
-    )
-
-
-def _array(parts: list[bytes]) -> bytes:
-    return b"\xdd" + len(parts).to_bytes(4, "big") + b"".join(parts)
+_unpack = msgpack.unpackb
 
 
 class Channel:
     """One end of the pair. `send` queues, `flush` writes what fits, `receive` takes all that is there."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket) -> None:
         sock.setblocking(False)
         self.sock = sock
         self._batch: list[bytes] = []
         self._size = 0
         self._waiting: deque[tuple[bytes, int | None]] = deque()  # packets, and the fd that goes along
-        self._packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape")
+        self._pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
         self._buffer = bytearray(_ROOM)
         self._view = memoryview(self._buffer)
 
@@ -50,7 +45,7 @@ class Channel:
         """Queue one message. A droppable one is forgotten when the peer does not keep up."""
         if droppable and self._waiting:
             return
-        data = self._packer.pack(message)
+        data = self._pack(message)
         if len(data) > PACKET:
             self._close_batch()
             self._waiting.append((_IN_A_FILE, kernel.memory_file(data)))
@@ -67,8 +62,10 @@ class Channel:
 
     def _close_batch(self) -> None:
         if self._batch:
-            self._waiting.append((_array(self._batch), None))
-            self._batch, self._size = [], 0
+            packet = b"\xdd" + len(self._batch).to_bytes(4, "big") + b"".join(self._batch)
+            self._waiting.append((packet, None))
+            self._batch.clear()
+            self._size = 0
 
     def flush(self) -> bool:
         """Write what the socket takes; True when nothing is left. Raises OSError when the peer is gone."""
@@ -79,12 +76,12 @@ class Channel:
                 if fd is None:
                     self.sock.send(packet)
                 else:
-                    socket.send_fds(self.sock, [packet], [fd])
+                    self.sock.sendmsg([packet], [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, byteorder))])
             except BlockingIOError:
                 return False
             self._waiting.popleft()
             if fd is not None:
-                os.close(fd)
+                close(fd)
         return True
 
     def receive(self) -> tuple[list[list[Any]], bool]:
@@ -100,20 +97,17 @@ class Channel:
             return [], False
         if not size:
             return [], False
-        return self._messages(self._view[:size], ancillary), True
-
-    def _messages(self, data: memoryview, ancillary: list[tuple[int, int, bytes]]) -> list[list[Any]]:
-        if data == _IN_A_FILE:
-            with open(int.from_bytes(ancillary[0][2][:4], sys.byteorder), "rb") as file:
-                return [_unpack(file.read())]
-        if data[0] == 0xC1:  # never valid msgpack: a zygote that could not even import us says why
-            return [["unfit", bytes(data[1:]).decode("utf-8", "replace")]]
-        return _unpack(data)
+        if ancillary:
+            with open(int.from_bytes(ancillary[0][2][:4], byteorder), "rb") as file:
+                return [_unpack(file.read(), strict_map_key=False, unicode_errors="surrogateescape")], True
+        if self._buffer[0] == 0xC1:  # never valid msgpack: a zygote that could not even import us says why
+            return [["unfit", self._buffer[1:size].decode("utf-8", "replace")]], True
+        return _unpack(self._view[:size], strict_map_key=False, unicode_errors="surrogateescape"), True
 
     def close(self) -> None:
         """Close the socket and forget what waits."""
         for _, fd in self._waiting:
             if fd is not None:
-                os.close(fd)
+                close(fd)
         self._waiting.clear()
         self.sock.close()

@@ -10,90 +10,106 @@ What ends here ends by `os._exit`: nothing of the zygote's own shutdown may run.
 from __future__ import annotations
 
 import atexit
-import mmap
 import os
-import signal
 import sys
-from importlib import import_module
+from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
+from gc import enable as enable_gc
+from mmap import mmap
+from os import _exit, chdir, close, closerange, dup2, getppid, putenv, setsid
 from types import CoroutineType
-from typing import Any, NoReturn
 
 import msgpack
 
-from . import kernel
+from .kernel import become_subreaper, die_with_parent, memory_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 REPORT_FD = 3
 NOT_FOUND, NOT_RUNNABLE, FAILED = 127, 126, 1  # exit statuses, as a shell would give them
 _TRACEBACK = 32 * 1024
 _NAME = 200  # characters of a command's name in a message
-_memory: mmap.mmap
-_packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape")
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # a call keeps that, a command expects the default
+_memory: mmap
+_unpack = msgpack.unpackb
+_pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
+_environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 
 
-class Plan:
-    """What one attempt is to do: made by the daemon, carried out here."""
-
-    __slots__ = ("additions", "argv", "call", "cwd", "fields", "limit")
-
-    def __init__(self, fields: dict[str, Any], cwd: str | None, limit: int) -> None:
-        self.fields = fields
-        self.argv: list[str | bytes] | None = fields.get("argv")
-        self.call: str = fields.get("call", "")
-        self.cwd: str | None = fields.get("cwd") or cwd
-        self.additions: dict[str, str] = {**fields.get("env", {}), **fields["ours"]}  # to the runtime's environment
-        self.limit = limit  # of the packed return value, bytes
+# What one attempt is to do, as the daemon sent it: what is left of the packed job (protocol.BODY), then what its
+# environment says of it: the number of the attempt, the job's id, its queue, its deadline.
+Order = tuple[bytes, int, str, str, str]
 
 
-def run(plan: Plan, parent: int, stdin: int, output: int, report: int, setup: str | None) -> NoReturn:
-    """Become the attempt. Never returns."""
+def run_attempt(
+    order: Order, parent: int, null: int, output: int, report: int, runtime: dict[str, Any], limit: int
+) -> NoReturn:
+    """Become the attempt. Never returns. `limit` is of the packed return value, bytes."""
     status = FAILED
     try:
-        set_up(plan, parent, stdin, output, report)
-        if plan.argv is not None:
-            status = execute(plan.argv, {**os.environ, **plan.additions})
-        else:
-            status = call(plan, setup)
+        enable_gc()
+        become_a_job(parent, null, output, report)
+        plan = _unpack(order[0], strict_map_key=False, unicode_errors="surrogateescape")
+        prepare(plan, order, runtime)
+        status = call(plan, runtime.get("setup"), limit) if "call" in plan else execute(plan["argv"])
     except BaseException as error:  # the last line of defence: nothing may return into the zygote's loop
         _report_error(error)
     finally:
-        os._exit(status)
+        _exit(status)
 
 
-def set_up(plan: Plan, parent: int, stdin: int, output: int, report: int) -> None:
-    """Make the process a job's: own session, own descriptors, clean signals, its folder and environment."""
-    os.setsid()
-    kernel.become_subreaper()
-    os.dup2(stdin, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.dup2(report, REPORT_FD)
+def become_a_job(parent: int, null: int, output: int, report: int) -> None:
+    """Make the process a job's: own session, own descriptors, and an end when its zygote ends."""
+    setsid()
+    become_subreaper()
+    dup2(null, 0)
+    dup2(output, 1)
+    dup2(output, 2)
+    dup2(report, REPORT_FD)
     global _memory
-    _memory = mmap.mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which the next line closes: the map stays
-    os.closerange(4, 1 << 30)
-    if plan.argv is not None:
-        for number in _IGNORED_BY_PYTHON:
-            signal.signal(number, signal.SIG_DFL)
-    kernel.die_with_parent()
-    if os.getppid() != parent:  # it ended before the line above
-        os._exit(FAILED)
-    if plan.cwd is not None:
-        _enter(plan.cwd)
+    _memory = mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which the next line closes: the map stays
+    closerange(4, 1 << 30)
+    die_with_parent()
+    if getppid() != parent:  # it ended before the line above
+        _exit(FAILED)
 
 
-def _enter(folder: str) -> None:
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        _report({"error": _error("FolderError", f"cannot enter folder {folder!r}: {error.strerror}")})
-        os._exit(NOT_RUNNABLE)
+def prepare(plan: dict[str, Any], order: Order, runtime: dict[str, Any]) -> None:
+    """Give it what this job wants: its input, its environment, its folder."""
+    if "stdin" in plan:
+        given = memory_file(plan["stdin"])
+        dup2(given, 0)
+        close(given)
+    if "env" in plan:
+        for name, text in plan["env"].items():
+            _put(name.encode("utf-8", "surrogateescape"), text.encode("utf-8", "surrogateescape"))
+    _, number, id, queue, deadline = order
+    _put(b"SIDECAR_JOB_ID", id.encode())
+    _put(b"SIDECAR_ATTEMPT", str(number).encode())
+    _put(b"SIDECAR_QUEUE", queue.encode())
+    _put(b"SIDECAR_DEADLINE", deadline.encode())
+    folder = plan.get("cwd") or runtime.get("cwd")
+    if folder is not None:
+        try:
+            chdir(folder)
+        except OSError as error:
+            _report({"error": _error("FolderError", f"cannot enter folder {folder!r}: {error.strerror}")})
+            _exit(NOT_RUNNABLE)
 
 
-def execute(argv: list[str | bytes], environ: dict[str, str]) -> int:
+def _put(name: bytes, text: bytes) -> None:
+    """Do what os.environ's setter does, by a way that writes a tenth of the pages (82 faults of a job's 380)."""
+    _environ[name] = text
+    putenv(name, text)
+
+
+def execute(argv: list[str | bytes]) -> int:
     """Replace this process by the command; returns an exit status only when that failed."""
+    for number in (SIGPIPE, SIGXFSZ):  # Python ignores them; a command expects the default
+        signal(number, SIG_DFL)
     name = os.fsdecode(argv[0])[:_NAME]
     try:
-        os.execvpe(argv[0], argv, environ)
+        os.execvpe(argv[0], argv, os.environ)
     except FileNotFoundError:
         _report({"error": _error("CommandNotFound", f"cannot run {name!r}: no such file or command")})
         return NOT_FOUND
@@ -102,21 +118,23 @@ def execute(argv: list[str | bytes], environ: dict[str, str]) -> int:
         return NOT_RUNNABLE
 
 
-def call(plan: Plan, setup: str | None) -> int:
+def call(plan: dict[str, Any], setup: str | None, limit: int) -> int:
     """Import, call, report; returns the exit status of the process."""
-    sys.argv = [plan.call]
-    _add_to_environment(plan.additions)
+    sys.argv = [plan["call"]]
     status = 0
     try:
         if setup:
             resolve(setup)()
-        args, kwargs = _document(plan.fields.get("args")), _document(plan.fields.get("kwargs"))
-        result = resolve(plan.call)(*(args or ()), **(kwargs or {}))
+        args = _document(plan["args"]) if "args" in plan else ()
+        kwargs = _document(plan["kwargs"]) if "kwargs" in plan else {}
+        result = resolve(plan["call"])(*args, **kwargs)
         if type(result) is CoroutineType:
-            result = import_module("asyncio").run(result)
-        _report_result(result, plan.limit)
+            import asyncio
+
+            result = asyncio.run(result)
+        _report_result(result, limit)
     except SystemExit as end:
-        status = _report_exit(end, plan.limit)
+        status = _report_exit(end, limit)
     except BaseException as error:
         _report_error(error)
         status = FAILED
@@ -124,19 +142,13 @@ def call(plan: Plan, setup: str | None) -> int:
     return status
 
 
-def _add_to_environment(additions: dict[str, str]) -> None:
-    """Do what os.environ.update does, by a way that writes a tenth of the pages (82 faults of a job's 380)."""
-    known: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
-    for name, value in additions.items():
-        key, text = name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
-        known[key] = text
-        os.putenv(key, text)
-
-
 def resolve(target: str) -> Any:
     """Import "module:qualname" and return what it names."""
     module_name, _, path = target.partition(":")
-    found = sys.modules.get(module_name) or import_module(module_name)
+    found = sys.modules.get(module_name)
+    if found is None:
+        __import__(module_name)
+        found = sys.modules[module_name]
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -145,10 +157,8 @@ def resolve(target: str) -> Any:
     return found
 
 
-def _document(packed: bytes | None) -> Any:
-    if packed is None:
-        return None
-    return msgpack.unpackb(packed, raw=False, strict_map_key=False, unicode_errors="surrogateescape")
+def _document(packed: bytes) -> Any:
+    return _unpack(packed, strict_map_key=False, unicode_errors="surrogateescape")
 
 
 def _finish() -> None:
@@ -157,13 +167,16 @@ def _finish() -> None:
         sys.modules["threading"]._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            stream.flush()
+        if stream is not None:
+            try:
+                stream.flush()
+            except ValueError:  # the job closed it
+                pass
 
 
 def _report(value: dict[str, Any]) -> None:
     """Write to the report file by way of memory: what the job has made of descriptor 3 by now is the job's."""
-    data = _packer.pack(value)
+    data = _pack(value)
     _memory[4 : 4 + len(data)] = data
     # The length goes last: what is killed in between has reported nothing, rather than half.
     _memory[:4] = len(data).to_bytes(4, "big")
@@ -171,7 +184,7 @@ def _report(value: dict[str, Any]) -> None:
 
 def _report_result(value: Any, limit: int) -> None:
     try:
-        packed = _packer.pack(value)
+        packed = _pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         return _report({"result_error": f"cannot pack the return value: {error}"[:1000]})
     if len(packed) > limit:

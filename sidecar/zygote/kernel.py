@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import os
-import signal
+from os import MFD_ALLOW_SEALING, MFD_CLOEXEC, SEEK_SET, ftruncate, lseek, memfd_create, write
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_SIGKILL = 9
 _F_ADD_SEALS = 1033
 _SEAL_FIXED_SIZE = 0x1 | 0x2 | 0x4  # F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+_seal = fcntl.fcntl
 
 
 def become_subreaper() -> None:
@@ -28,7 +29,7 @@ def become_subreaper() -> None:
 
 def die_with_parent() -> None:
     """Be killed when the thread that forked us ends; only sound where the parent has one thread. Lost by setuid."""
-    if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+    if _prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
@@ -37,17 +38,17 @@ def report_file(size: int) -> int:
 
     One per attempt, never reused: a mapping kept by an earlier child could forge the next result.
     """
-    fd = os.memfd_create("report", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, size)
-    fcntl.fcntl(fd, _F_ADD_SEALS, _SEAL_FIXED_SIZE)
+    fd = memfd_create("report", MFD_CLOEXEC | MFD_ALLOW_SEALING)
+    ftruncate(fd, size)
+    _seal(fd, _F_ADD_SEALS, _SEAL_FIXED_SIZE)
     return fd
 
 
 def memory_file(data: bytes) -> int:
     """Make a memory file that holds `data`, read from its start."""
-    fd = os.memfd_create("data", os.MFD_CLOEXEC)
+    fd = memfd_create("data", MFD_CLOEXEC)
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
+        view = view[write(fd, view) :]
+    lseek(fd, 0, SEEK_SET)
     return fd

@@ -8,39 +8,46 @@ and it is killed, and reaped, until there is none. A number can not be somebody 
 
 from __future__ import annotations
 
-import os
-import signal
+from os import O_CLOEXEC, O_RDONLY, WNOHANG, getpid, kill, killpg, listdir, pread, waitpid
+from os import open as open_fd
 
-_CHILDREN = f"/proc/{os.getpid()}/task/{os.getpid()}/children"
-
-
-def children() -> list[int]:
-    """Return the pids of our unreaped children, dead or alive."""
-    try:
-        fd = os.open(_CHILDREN, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return _children_by_search()
-    try:
-        data = b""
-        while chunk := os.read(fd, 65536):
-            data += chunk
-    finally:
-        os.close(fd)
-    return [int(pid) for pid in data.split()]
+_SIGKILL = 9
+_PART = 4096  # bytes: a few hundred pids
 
 
-def _children_by_search() -> list[int]:
-    own, found = str(os.getpid()), []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    parent = file.read().rpartition(")")[2].split()[1]
-            except OSError:
-                continue
-            if parent == own:
-                found.append(int(name))
-    return found
+class Children:
+    """The list of our own unreaped children, as the kernel keeps it."""
+
+    def __init__(self) -> None:
+        pid = getpid()
+        self.own = str(pid)
+        try:
+            self.fd = open_fd(f"/proc/{pid}/task/{pid}/children", O_RDONLY | O_CLOEXEC)
+        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+            self.fd = -1
+
+    def pids(self) -> list[int]:
+        """Return the pids of our unreaped children, dead or alive."""
+        if self.fd < 0:
+            return self._search()
+        data = part = pread(self.fd, _PART, 0)
+        while len(part) > _PART // 2:  # the kernel ends a part where the next pid has no room, or where the list ends
+            part = pread(self.fd, _PART, len(data))
+            data += part
+        return [int(pid) for pid in data.split()]
+
+    def _search(self) -> list[int]:
+        found = []
+        for name in listdir("/proc"):
+            if name.isdigit():
+                try:
+                    with open(f"/proc/{name}/stat") as file:
+                        parent = file.read().rpartition(")")[2].split()[1]
+                except OSError:
+                    continue
+                if parent == self.own:
+                    found.append(int(name))
+        return found
 
 
 def kill_strays(strays: set[int]) -> tuple[set[int], set[int]]:
@@ -51,8 +58,8 @@ def kill_strays(strays: set[int]) -> tuple[set[int], set[int]]:
     alive, beyond = set(), set()
     for pid in strays:
         try:
-            if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                os.kill(pid, signal.SIGKILL)
+            if waitpid(pid, WNOHANG)[0] == 0:
+                kill(pid, _SIGKILL)
                 alive.add(pid)
         except (ChildProcessError, ProcessLookupError):
             continue
@@ -68,16 +75,16 @@ def still_there(pids: set[int]) -> set[int]:
 
 def _is_there(pid: int) -> bool:
     try:
-        return os.waitpid(pid, os.WNOHANG)[0] == 0
+        return waitpid(pid, WNOHANG)[0] == 0
     except ChildProcessError:
         return False
 
 
-def signal_group(pid: int, number: signal.Signals) -> None:
+def signal_group(pid: int, number: int) -> None:
     """Signal the group that the unreaped child `pid` leads; or it alone, where it has not come to setsid yet."""
     try:
-        os.killpg(pid, number)
+        killpg(pid, number)
     except ProcessLookupError:
-        os.kill(pid, number)
+        kill(pid, number)
     except PermissionError:  # all that is left of the group runs as somebody else
         pass

@@ -15,7 +15,7 @@ from ..waiting import eventually
 from .conftest import MakeKeeper
 from .process import ROOT, STUBS, Folders, Keeper, alive, daemon_pid
 
-NO_SWEEP = "import sidecar.keeper.zygotes as z; z.children = lambda: []"
+NO_SWEEP = "import sidecar.keeper.zygotes as z; z.Children.pids = lambda self: []"
 
 
 def ask_for(one: Keeper, folders: Folders, key: str, interpreter: str | None = None) -> dict[str, Any]:

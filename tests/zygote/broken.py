@@ -10,22 +10,23 @@ from sidecar.zygote import attempt, begin, child, kernel, loop, tree
 
 def no_sweep() -> None:
     """Do not look for what an ended tree left behind."""
-    tree.children = list  # type: ignore[assignment]
+    tree.Children.pids = lambda self: []  # type: ignore[method-assign]
+    loop.Zygote.kill_strays = lambda self, pids: False  # type: ignore[method-assign]
 
 
 def no_subreaper() -> None:
     """Let orphans go to somebody else."""
-    kernel.become_subreaper = lambda: None
+    kernel.become_subreaper = child.become_subreaper = lambda: None
 
 
 def no_closing() -> None:
     """Leave the zygote's own descriptors open in the job."""
-    child.os.closerange = lambda low, high: None  # type: ignore[misc]
+    child.closerange = lambda low, high: None
 
 
 def no_death_signal() -> None:
     """Do not tie the attempt to its zygote."""
-    kernel.die_with_parent = lambda: None
+    child.die_with_parent = lambda: None
 
 
 def no_holding() -> None:

@@ -14,13 +14,21 @@ from typing import Any
 import msgpack
 
 from sidecar.boot import command
+from sidecar.job import Ending
 from sidecar.zygote.channel import Channel
 
 LIMITS = {"result": 1024 * 1024, "output": 64 * 1024}
-OURS = {"SIDECAR_JOB_ID": "0", "SIDECAR_ATTEMPT": "1", "SIDECAR_QUEUE": "default", "SIDECAR_DEADLINE": "0"}
 _HIGH = 500  # above what dup2 of one could overwrite of the other
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+
+
+def order(job: int, timeout: float = 20.0, grace: float = 5.0, **plan: Any) -> list[Any]:
+    """Make the message that starts attempt 1 of a job."""
+    for name in ("args", "kwargs"):
+        if name in plan:
+            plan[name] = msgpack.packb(plan[name])
+    return ["start", job, 1, timeout, grace, msgpack.packb(plan), "0", "default", "0"]
 
 
 class ZygoteProcess:
@@ -54,11 +62,7 @@ class ZygoteProcess:
     def start(self, **plan: Any) -> int:
         """Start an attempt; returns its job's number."""
         self.number += 1
-        fields = {"timeout": 20.0, "grace": 5.0, "ours": OURS, **plan}
-        for name in ("args", "kwargs"):
-            if name in fields:
-                fields[name] = msgpack.packb(fields[name])
-        self.tell("start", [self.number, 1], fields)
+        self.tell(*order(self.number, **plan))
         return self.number
 
     def run(self, **plan: Any) -> dict[str, Any]:
@@ -67,7 +71,7 @@ class ZygoteProcess:
 
     def ending(self, number: int, seconds: float = 20.0) -> dict[str, Any]:
         """Wait for the ending of an attempt."""
-        return self.wait_for("exited", [number, 1], seconds=seconds)[2]  # type: ignore[no-any-return]
+        return Ending(*self.wait_for("exited", number, 1, seconds=seconds)[1:])._asdict()
 
     def wait_for(self, *start: Any, seconds: float = 20.0) -> list[Any]:
         """Wait for a message that begins so, keeping the others."""

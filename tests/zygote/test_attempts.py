@@ -14,7 +14,7 @@ import pytest
 
 from tests.waiting import eventually
 
-from .process import OURS, ROOT, ZygoteProcess, report, result
+from .process import ROOT, ZygoteProcess, order, report, result
 
 J = "tests.zygote.jobs:"
 
@@ -224,13 +224,13 @@ def test_endings_are_told_again_until_they_are_recorded(zygote: ZygoteProcess) -
     zygote.tell("hello", 8, {}, {"result": 2**20, "output": 65536})
     assert [number, 1] in zygote.wait_for("hello", 8)[2]["attempts"], "else its daemon believes that it never started"
     assert zygote.ending(number)["status"] == 0
-    zygote.tell("recorded", [[number, 1]])
+    zygote.tell("recorded", number, 1)
     zygote.tell("hello", 8, {}, {"result": 2**20, "output": 65536})
     zygote.said.clear()
     zygote.wait_for("hello")
     zygote.tell("tail", [0, 0], 1)
     zygote.wait_for("tail", 1)
-    assert [number, 1] not in [message[1] for message in zygote.said if message[0] == "exited"]
+    assert ["exited", number, 1] not in [message[:3] for message in zygote.said]
 
 
 def test_the_death_of_the_keeper_leaves_nothing(tmp_path: Path) -> None:
@@ -308,11 +308,11 @@ def test_an_attempt_is_never_started_twice(zygote: ZygoteProcess, tmp_path: Path
     script = f"echo >> {tmp_path}/ran; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done"
     number = zygote.start(argv=["sh", "-c", script])
     eventually(lambda: (tmp_path / "ran").exists(), 10)
-    again = {"timeout": 20.0, "grace": 5.0, "ours": OURS, "argv": ["sh", "-c", script]}
-    zygote.tell("start", [number, 1], again)
+    again = order(number, argv=["sh", "-c", script])
+    zygote.tell(*again)
     (tmp_path / "go").touch()
     zygote.ending(number)
-    zygote.tell("start", [number, 1], again)
+    zygote.tell(*again)
     zygote.run(call=J + "add", args=[1])
     assert (tmp_path / "ran").read_text() == "\n"
 
