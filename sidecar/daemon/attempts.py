@@ -67,7 +67,8 @@ class Attempts(Events):
         """Return how many attempts may begin now."""
         if trio.current_time() < self.pause_until:
             return 0
-        return self.config.slots - len(self.entries)
+        ending = self.entries.keys() & self._recording  # in this very transaction: their slots are free after it
+        return self.config.slots - len(self.entries) + len(ending)
 
     def enter(self, key: Key, id: bytes, generation: int) -> None:
         """Note an attempt that a zygote was, or is now, told to start."""
@@ -113,9 +114,13 @@ class Attempts(Events):
         if key in self._recording:
             return
         self._recording.add(key)
-        self._writer.put(
+        self._writer.queue(
             lambda store: self._record(store, ending), lambda recorded: self._over(key, generation, recorded)
         )
+
+    def heard(self) -> None:
+        """Commit what a zygote has told, all of it together."""
+        self._writer.flush()
 
     def unborn(self, key: Key, why: str) -> None:
         """Give back a claim whose process could not be made: the machine is out of something."""
@@ -144,6 +149,7 @@ class Attempts(Events):
     def crashed(self, key: Key) -> None:
         """Record that an attempt went down with its zygote."""
         self.exited(Ending(*key, "crash", None, None, None, time.time(), 0.0, 0.0, 0, b"", b"", 0, 0), None)
+        self._writer.flush()
 
     def changed(self) -> None:
         """A zygote can take attempts, or it is known when the next try to start one is due."""

@@ -93,6 +93,10 @@ class Dispatcher:
 
     # -- claims ---------------------------------------------------------------------------------------------------
 
+    def has_room(self) -> bool:
+        """Say whether a claim could find a slot."""
+        return self._attempts.free > 0
+
     def claim(self, store: Store) -> list[Start]:
         """Fill the free slots; called inside every transaction."""
         free = 0 if self.draining else self._attempts.free

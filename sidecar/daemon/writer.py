@@ -1,10 +1,13 @@
-"""The one task that changes the store. What arrived while the last commit ran is the next commit.
+"""The one place that changes the store. What arrived while the store was in use is the next commit.
 
 A change is a function of the store; it is applied with all others that wait, in one transaction, together with the
-claims for the slots that are free (so a job that arrives while a slot is free is stored and claimed in one commit).
-Only after the commit are those told who wait for it: no answer ever claims more than is true.
+claims for the slots that are free (so a job that arrives while a slot is free, or whose slot comes free by an ending,
+is claimed in the commit that stores it, or the ending). Only after the commit are those told who wait for it: no answer
+ever claims more than is true.
 
-The gate is held around every use of the store, reads included; while a checkpoint runs in its thread, changes gather.
+A commit takes 20 µs, a turn of trio's loop as long: so whoever brings a change commits it there and then, with all that
+waits, unless the store is in use; then the writer's task does. The gate is held around every use that may be waited in:
+reads, and the checkpoint in its thread, during which changes gather.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ class Claims(Protocol):
 
     def claim(self, store: Store) -> list[Any]: ...
     def start(self, claims: list[Any]) -> None: ...
+    def has_room(self) -> bool: ...
     def reconsider(self) -> None: ...
 
 
@@ -58,7 +62,20 @@ class Writer:
         self._changes: list[Change] = []
         self._wanted = trio.Event()
         self._closing = False
+        self._claims: Claims | None = None  # while it runs
+        self._committing = False
+        self._again = False
+        self._trouble: SidecarError | None = None  # of a commit that was made outside of the task
         self.commits = 0
+
+    def queue(
+        self,
+        apply: Callable[[Store], Any],
+        done: Callable[[Any], None] | None = None,
+        failed: Callable[[SidecarError], None] | None = None,
+    ) -> None:
+        """Queue a change; `flush` commits it. `done` gets its result after the commit, `failed` the error."""
+        self._changes.append(Change(apply, done, failed))
 
     def put(
         self,
@@ -66,13 +83,28 @@ class Writer:
         done: Callable[[Any], None] | None = None,
         failed: Callable[[SidecarError], None] | None = None,
     ) -> None:
-        """Queue a change for the next commit; `done` gets its result after the commit, `failed` the error."""
+        """Commit a change, now if the store is free."""
         self._changes.append(Change(apply, done, failed))
-        self._wanted.set()
+        self.flush()
+
+    def flush(self) -> None:
+        """Commit what waits: here and now, or by the task when the store is in use."""
+        if self._claims is None or self._committing or self._trouble or self._gate.locked():
+            return self._wanted.set()
+        if self._changes:
+            try:
+                self._cycle(self._claims)
+            except SidecarError as error:
+                self._trouble = error
+            if self._trouble or self._store.checkpoint_due():
+                self._wanted.set()
 
     def wake(self) -> None:
         """Have a cycle run although nothing changes: a slot or a zygote is free."""
-        self._wanted.set()
+        if self._committing:
+            self._again = True
+        else:
+            self._wanted.set()
 
     async def commit(self, apply: Callable[[Store], T]) -> T:
         """Apply a change and return its result once it is committed. Raises what made the commit fail."""
@@ -88,7 +120,10 @@ class Writer:
             over.set()
 
         self.put(apply, done, failed)
-        await over.wait()
+        if over.is_set():
+            await trio.lowlevel.checkpoint()  # who brings more without end must let others run
+        else:
+            await over.wait()
         if box[1] is not None:
             raise box[1]
         return box[0]  # type: ignore[no-any-return]
@@ -114,25 +149,44 @@ class Writer:
 
     async def run(self, claims: Claims) -> None:
         """Commit until closed. A store that cannot go on raises StoreError: the daemon ends, the next one recovers."""
+        self._claims = claims
         while True:
             await self._wanted.wait()
             self._wanted = trio.Event()
             full = False
             await self._pass_gate()
             try:
+                if self._trouble:
+                    raise self._trouble
                 self._cycle(claims)
                 if self._store.checkpoint_due():
                     await trio.to_thread.run_sync(self._store.checkpoint)
             except NoSpace:
                 full = True
+                self._trouble = None
+            except StoreError as error:
+                self._end(error)
+                raise
             finally:
                 self._gate.release()
             if full:
                 await trio.sleep(_DISK_FULL_PAUSE)
+                if self._changes:
+                    self._wanted.set()
             if self._closing and not self._changes:
                 return
 
     def _cycle(self, claims: Claims) -> None:
+        self._committing = True
+        try:
+            self._commit(claims)
+        finally:
+            self._committing = False
+        if self._changes or (self._again and claims.has_room()):
+            self._wanted.set()
+        self._again = False
+
+    def _commit(self, claims: Claims) -> None:
         changes, self._changes = self._changes, []
         try:
             with self._store.transaction():
@@ -143,14 +197,21 @@ class Writer:
             self._refuse(changes, error)
             claims.reconsider()
             raise
-        except StoreError as error:
-            self._refuse(changes, Internal(str(error)))
+        except StoreError:
+            self._changes[:0] = changes
             raise
         self.commits += 1
         for change in changes:
             if change.done is not None:
                 change.done(change.result)
         claims.start(claimed)
+
+    def _end(self, error: StoreError) -> None:
+        """Tell all who wait, those too who came while a checkpoint ran in its thread."""
+        changes, self._changes = self._changes, []
+        for change in changes:
+            if change.failed is not None:
+                change.failed(Internal(str(error)))
 
     def _refuse(self, changes: list[Change], error: SidecarError) -> None:
         log.error("%s", error)

@@ -45,6 +45,7 @@ class Events:
     def present(self, generation: int, keys: set[Key]) -> None: ...
     def died(self, generation: int) -> None: ...
     def changed(self) -> None: ...
+    def heard(self) -> None: ...
 
 
 class Zygote:
@@ -292,6 +293,8 @@ class Zygotes:
     def _hear(self, zygote: Zygote, messages: list[list[Any]]) -> None:
         for name, *rest in messages:
             self._told[name](zygote, *rest)
+        if messages:
+            self._events.heard()
 
     def _told_hello(self, zygote: Zygote, nonce: int, about: dict[str, Any]) -> None:
         if nonce != self._nonce:

@@ -28,6 +28,9 @@ class NoClaims:
     def start(self, claims: list[Any]) -> None:
         self.told += 1
 
+    def has_room(self) -> bool:
+        return True
+
     def reconsider(self) -> None:
         self.reconsidered += 1
 
@@ -142,3 +145,68 @@ async def test_a_reader_waits_for_a_checkpoint_and_the_loop_does_not(store: Stor
         go.set()
         writer.close()
     assert order[0] == "loop" and set(order) == {"loop", "read", "written"}
+
+
+async def test_a_change_is_committed_there_and_then_while_the_store_is_free(store: Store) -> None:
+    writer = Writer(store)
+    told: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, NoClaims())
+        await trio.testing.wait_all_tasks_blocked()
+        writer.queue(lambda store: "queued", told.append)
+        assert told == []
+        writer.put(lambda store: "put", told.append)
+        assert told == ["queued", "put"] and writer.commits == 1, "together, and before put returned"
+        writer.close()
+
+
+async def test_a_change_waits_for_the_task_while_the_store_is_in_use(store: Store) -> None:
+    writer = Writer(store)
+    told: list[object] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, NoClaims())
+        await trio.testing.wait_all_tasks_blocked()
+        async with writer._gate:
+            writer.put(lambda store: "later", told.append)
+            assert told == []
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == ["later"]
+        writer.close()
+
+
+async def test_a_store_that_fails_in_a_commit_there_and_then_ends_the_daemon_too(store: Store) -> None:
+    writer = Writer(store)
+    told: list[object] = []
+
+    def broken(store: Store) -> None:
+        raise StoreError("EIO")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run, NoClaims())
+            await trio.testing.wait_all_tasks_blocked()
+            writer.put(broken, told.append, told.append)
+            writer.put(lambda store: "never true", told.append, told.append)
+    assert caught.value.subgroup(StoreError) is not None
+    assert [type(answer) for answer in told] == [Internal, Internal]
+
+
+async def test_a_full_disk_met_there_and_then_is_tried_again(store: Store, autojump_clock: Any) -> None:
+    writer = Writer(store)
+    told: list[object] = []
+    full = [True]
+
+    def may_be_full(store: Store) -> str:
+        if full:
+            full.clear()
+            raise NoSpace("full")
+        return "ending"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, NoClaims())
+        await trio.testing.wait_all_tasks_blocked()
+        writer.put(may_be_full, told.append)
+        assert told == []
+        await trio.sleep(1)
+        assert told == ["ending"]
+        writer.close()

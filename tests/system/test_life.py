@@ -168,6 +168,18 @@ def test_queues_take_turns(start_daemon, tmp_path: Path) -> None:  # type: ignor
     assert lines(tmp_path / "ran").index("99") <= 1
 
 
+def test_an_ending_and_the_next_claim_are_one_commit(start_daemon, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    daemon = start_daemon(slots=1)
+    client = connect(str(daemon.runtime))
+    client.submit(jobs.wait_for_file, str(tmp_path / "started"), str(tmp_path / "go"))
+    eventually(lambda: lines(tmp_path / "started"), 20)
+    handles = [client.options(ack="stored").submit("time:time") for _ in range(20)]
+    before = daemon.call("stats")["counters"]["commits"]
+    (tmp_path / "go").touch()
+    handles[-1].wait(timeout=20)
+    assert 21 <= daemon.call("stats")["counters"]["commits"] - before <= 25
+
+
 def test_stdin_and_environment_reach_the_job(client: Options) -> None:
     handle = client.options(stdin=b"in", env={"GREETING": "hello"}).submit(["sh", "-c", 'cat; echo " $GREETING"'])
     handle.wait(timeout=20)
