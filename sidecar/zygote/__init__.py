@@ -7,6 +7,7 @@ of a user's before a fork. It knows no job states and no database: it is told `s
     begin.py     from the keeper's descriptors to the loop
     channel.py   messages to and from the daemon, batched
     loop.py      the loop: what to do when something happens
+    forks.py     from an order to a process, and processes forked ahead of their orders
     attempt.py   one attempt as its zygote sees it
     tree.py      the end of a process tree
     child.py     from fork to the job's first instruction, and the call itself: the job's side

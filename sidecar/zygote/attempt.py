@@ -21,6 +21,8 @@ ESCALATION = {RUNNING: (_SIGTERM, TERMINATED), TERMINATED: (_SIGKILL, KILLED)}
 
 Key = tuple[int, int]  # the job's number in the store, the number of the attempt
 
+SPARE: Key = (0, 0)  # of a process that has no job yet; the store's numbers begin at 1
+
 _CHUNK = 60 * 1024  # with its envelope it fits into one packet of the channel
 _DRAIN = 32  # reads at the end: a pipe holds 64 KiB, a survivor may go on writing
 _MOST_REPORTS = 4096  # bytes
@@ -61,13 +63,15 @@ class Attempt:
     """What the zygote keeps for one attempt between fork and the end of its tree."""
 
     __slots__ = (
-        "deadline", "ended", "followed", "grace", "key", "output", "output_limit", "pid", "pidfd", "reason", "report",
-        "rusage", "stage", "started", "status", "survivors", "tail",
+        "deadline", "ended", "followed", "grace", "key", "order", "orders", "output", "output_limit", "pid", "pidfd",
+        "reason", "report", "rusage", "stage", "started", "status", "survivors", "tail", "unread",
     )  # fmt: skip
 
-    def __init__(self, key: Key, pid: int, pidfd: int, output: int, report: int, output_limit: int) -> None:
-        self.key = key
+    def __init__(self, pid: int, pidfd: int, output: int, report: int, output_limit: int) -> None:
+        self.key: Key = SPARE
         self.pid = pid
+        self.orders = self.unread = -1  # the ends of the pipe on which a spare is told what to do
+        self.order: Any = None  # what a spare was told
         self.pidfd = pidfd
         self.output = output  # the read end of the pipe that is its stdout and stderr; -1 once closed
         self.output_limit = output_limit

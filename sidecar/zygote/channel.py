@@ -26,6 +26,7 @@ _ROOM = PACKET + 1024
 _ANCILLARY = CMSG_SPACE(4)
 
 _unpack = msgpack.unpackb
+pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
 
 
 class Channel:
@@ -37,7 +38,6 @@ class Channel:
         self._batch: list[bytes] = []
         self._size = 0
         self._waiting: deque[tuple[bytes, int | None]] = deque()  # packets, and the fd that goes along
-        self._pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
         self._buffer = bytearray(_ROOM)
         self._view = memoryview(self._buffer)
 
@@ -45,7 +45,7 @@ class Channel:
         """Queue one message. A droppable one is forgotten when the peer does not keep up."""
         if droppable and self._waiting:
             return
-        data = self._pack(message)
+        data = pack(message)
         if len(data) > PACKET:
             self._close_batch()
             self._waiting.append((_IN_A_FILE, kernel.memory_file(data)))

@@ -15,7 +15,7 @@ import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 from gc import enable as enable_gc
 from mmap import mmap
-from os import _exit, chdir, close, closerange, dup2, getppid, putenv, setsid
+from os import _exit, chdir, close, closerange, dup2, getppid, putenv, read, setsid
 from types import CoroutineType
 
 import msgpack
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-REPORT_FD = 3
+REPORT_FD, _ORDERS_FD = 3, 4
 NOT_FOUND, NOT_RUNNABLE, FAILED = 127, 126, 1  # exit statuses, as a shell would give them
 _TRACEBACK = 32 * 1024
 _NAME = 200  # characters of a command's name in a message
@@ -37,19 +37,27 @@ _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 
 
 # What one attempt is to do, as the daemon sent it: what is left of the packed job (protocol.BODY), then what its
-# environment says of it: the number of the attempt, the job's id, its queue, its deadline.
+# environment says of it, as _NAMES names it.
 Order = tuple[bytes, int, str, str, str]
+_NAMES = (b"SIDECAR_ATTEMPT", b"SIDECAR_JOB_ID", b"SIDECAR_QUEUE", b"SIDECAR_DEADLINE")
+MOST_ORDERED = 4096  # bytes of a packed order for a spare: PIPE_BUF, what a pipe takes whole or not at all
 
 
 def run_attempt(
-    order: Order, parent: int, null: int, output: int, report: int, runtime: dict[str, Any], limit: int
-) -> NoReturn:
-    """Become the attempt. Never returns. `limit` is of the packed return value, bytes."""
+    order: Order | None, orders: int, parent: int, null: int, output: int, report: int, runtime: dict[str, Any],
+    limit: int,
+) -> NoReturn:  # fmt: skip
+    """Become the attempt. Never returns. `limit` is of the packed return value, bytes.
+
+    Without an order this is a spare: it does beforehand what all jobs have alike, and is told its job on `orders`.
+    """
     status = FAILED
     try:
         enable_gc()
-        become_a_job(parent, null, output, report)
-        plan = _unpack(order[0], strict_map_key=False, unicode_errors="surrogateescape")
+        become_a_job(parent, null, output, report, orders)
+        if order is None:
+            order = await_order()
+        plan = _document(order[0])
         prepare(plan, order, runtime)
         status = call(plan, runtime.get("setup"), limit) if "call" in plan else execute(plan["argv"])
     except BaseException as error:  # the last line of defence: nothing may return into the zygote's loop
@@ -58,7 +66,7 @@ def run_attempt(
         _exit(status)
 
 
-def become_a_job(parent: int, null: int, output: int, report: int) -> None:
+def become_a_job(parent: int, null: int, output: int, report: int, orders: int) -> None:
     """Make the process a job's: own session, own descriptors, and an end when its zygote ends."""
     setsid()
     become_subreaper()
@@ -68,10 +76,32 @@ def become_a_job(parent: int, null: int, output: int, report: int) -> None:
     dup2(report, REPORT_FD)
     global _memory
     _memory = mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which the next line closes: the map stays
-    closerange(4, 1 << 30)
+    if orders >= 0:
+        dup2(orders, _ORDERS_FD)
+    closerange(4 if orders < 0 else 5, 1 << 30)
     die_with_parent()
     if getppid() != parent:  # it ended before the line above
         _exit(FAILED)
+
+
+def await_order() -> Order:
+    """Wait to be told what to do; meanwhile no job runs here, and nothing of one is in this process."""
+    _rehearse()
+    packed = read(_ORDERS_FD, MOST_ORDERED)
+    if not packed:
+        _exit(FAILED)
+    close(_ORDERS_FD)
+    order: Order = _document(packed)
+    return order
+
+
+def _rehearse() -> None:
+    """Touch what the job will: pages are copied when they are written, and now nobody waits for that."""
+    for name in _NAMES:
+        _put(name, b"")
+    _document(_pack([{}, b"", 0, "", 0.0, None]))
+    _memory[:4] = bytes(4)
+    _flush()
 
 
 def prepare(plan: dict[str, Any], order: Order, runtime: dict[str, Any]) -> None:
@@ -83,11 +113,8 @@ def prepare(plan: dict[str, Any], order: Order, runtime: dict[str, Any]) -> None
     if "env" in plan:
         for name, text in plan["env"].items():
             _put(name.encode("utf-8", "surrogateescape"), text.encode("utf-8", "surrogateescape"))
-    _, number, id, queue, deadline = order
-    _put(b"SIDECAR_JOB_ID", id.encode())
-    _put(b"SIDECAR_ATTEMPT", str(number).encode())
-    _put(b"SIDECAR_QUEUE", queue.encode())
-    _put(b"SIDECAR_DEADLINE", deadline.encode())
+    for name, value in zip(_NAMES, order[1:], strict=True):
+        _put(name, str(value).encode())
     folder = plan.get("cwd") or runtime.get("cwd")
     if folder is not None:
         try:
@@ -166,6 +193,10 @@ def _finish() -> None:
     if "threading" in sys.modules:
         sys.modules["threading"]._shutdown()
     atexit._run_exitfuncs()
+    _flush()
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             try:

@@ -13,32 +13,15 @@ from __future__ import annotations
 
 import sys
 from math import inf
-from os import (
-    O_CLOEXEC,
-    O_RDWR,
-    WNOHANG,
-    _exit,
-    close,
-    devnull,
-    environ,
-    fork,
-    getpid,
-    kill,
-    pidfd_open,
-    pipe2,
-    set_blocking,
-    wait4,
-    waitpid,
-)
-from os import open as open_fd
+from os import WNOHANG, _exit, close, environ, wait4, waitpid
 from select import EPOLLIN, EPOLLOUT, epoll
 from time import monotonic, sleep, time
 
 from . import tree
-from .attempt import ESCALATION, KILLED, RUNNING, SWEEPING, TERMINATED, Attempt, Key
+from .attempt import ESCALATION, KILLED, RUNNING, SPARE, SWEEPING, TERMINATED, Attempt, Key
 from .channel import Channel
-from .child import Order, run_attempt
-from .kernel import report_file
+from .forks import Forks
+from .kernel import waiting_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +30,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 2
 _SIGKILL, _SIGCONT = 9, 18
-_REPORT_ROOM = 80 * 1024  # beside a result: an error with its message and traceback
+_CALM = 0.001  # seconds without an event after which a spare is made
 _LONGEST_WAIT = 86400.0  # seconds; epoll takes no more than 24 days
 _FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05  # seconds
 
@@ -57,7 +40,7 @@ class Zygote:
 
     def __init__(self, channel: Channel, lifeline: int) -> None:
         self.channel = channel
-        self.pid = getpid()
+        self.forks = Forks()
         self.poll = epoll()
         self.lifeline = lifeline
         self.daemon = channel.sock.fileno()
@@ -72,9 +55,6 @@ class Zygote:
         self.alarm = inf  # the earliest deadline or look there may be, on the monotonic clock
         self.look_at = inf  # when strays and the unreaped are looked at again
         self.pause = _FIRST_LOOK
-        self.runtime: dict[str, Any] | None = None  # the record, from the first hello
-        self.result_limit = self.output_limit = 0
-        self.null = open_fd(devnull, O_RDWR | O_CLOEXEC)
         self.retired = False
         self.full = False  # the daemon does not read at present
         self.told: dict[str, Callable[..., None]] = {
@@ -90,9 +70,15 @@ class Zygote:
         """Run until the keeper is gone, or until retired and empty."""
         while not (self.retired and not self.running and not self.sweeping):
             wait = self.alarm - monotonic()
-            if wait > _LONGEST_WAIT:
+            calm = wait > _CALM and len(self.forks.spares) < self.forks.wanted
+            if calm:
+                wait = _CALM
+            elif wait > _LONGEST_WAIT:
                 wait = _LONGEST_WAIT
-            for fd, _ in self.poll.poll(wait if wait > 0 else 0):
+            events = self.poll.poll(wait if wait > 0 else 0)
+            if calm and not events:
+                self.add_spare()
+            for fd, _ in events:
                 # An earlier event of this round may have closed it: then no book knows it.
                 if (attempt := self.mains.get(fd)) is not None:
                     self.on_main_gone(attempt)
@@ -122,6 +108,8 @@ class Zygote:
         """Nobody will speak to us again: end when the last attempt has."""
         self.retired = True
         self.poll.unregister(self.daemon)
+        self.forks.wanted = 0
+        self.forks.end_spares()
 
     # -- the daemon speaks --------------------------------------------------------------------------------------
 
@@ -138,21 +126,21 @@ class Zygote:
 
         The answer carries the daemon's nonce: one that the daemon before did not come to read says nothing of now.
         """
-        if self.runtime is None:
+        if self.forks.runtime is None:
             self.adopt(record)
-        self.result_limit, self.output_limit = limits["result"], limits["output"]
+        self.forks.limit(limits["result"], limits["output"])
         for attempt in self.running.values():
             attempt.followed = False
         here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.sweeping), *self.held)]
-        self.channel.send(["hello", nonce, {"pid": self.pid, "protocol": PROTOCOL, "attempts": here}])
+        self.channel.send(["hello", nonce, {"pid": self.forks.pid, "protocol": PROTOCOL, "attempts": here}])
         for message in self.held.values():
             self.channel.send(message)
 
     def adopt(self, record: dict[str, Any]) -> None:
         """Become the zygote of this runtime: its path in front, its environment for every job."""
-        self.runtime = record
         sys.path[:] = list(dict.fromkeys([*record.get("path", ()), *sys.path]))
         environ.update(record.get("env", {}))
+        self.forks.begin(record)
 
     def told_stop(self, key: list[int], reason: str) -> None:
         """End an attempt before its time: the same escalation as at its deadline."""
@@ -186,42 +174,67 @@ class Zygote:
     # -- an attempt begins --------------------------------------------------------------------------------------
 
     def told_start(self, seq: int, number: int, timeout: float, grace: float, body: bytes, *ours: Any) -> None:
-        """Fork an attempt; what cannot even be forked has ended before it began."""
+        """Begin an attempt, in a spare if there is one; what cannot even be forked has ended before it began."""
         key = (seq, number)
         if key in self.running or key in self.held:
             return  # never twice, whatever a confused daemon says
+        order = (body, number, *ours)
         try:
-            attempt = self.fork(key, (body, number, *ours))
+            attempt = self.forks.take_spare(order)
+            if attempt is None:
+                attempt = self.forks.fork(order)
+                self.watch(attempt)
         except OSError as error:
             return self.hold(key, _stillborn(seq, number, error))
-        self.running[key] = self.mains[attempt.pidfd] = self.outputs[attempt.output] = attempt
-        self.poll.register(attempt.pidfd, EPOLLIN)
-        self.poll.register(attempt.output, EPOLLIN)
+        attempt.key = key
+        self.running[key] = attempt
         attempt.grace = grace
         attempt.started = time()
         attempt.deadline = monotonic() + timeout
         if attempt.deadline < self.alarm:
             self.alarm = attempt.deadline
 
-    def fork(self, key: Key, order: Order) -> Attempt:
-        """Make pipe, report and process. Raises OSError with nothing left open when the kernel refuses."""
-        report = output = -1
-        report = report_file(4 + self.result_limit + _REPORT_ROOM)
+    def watch(self, attempt: Attempt) -> None:
+        """Hear of the end of its main process, and of its output."""
+        self.mains[attempt.pidfd] = self.outputs[attempt.output] = attempt
+        self.poll.register(attempt.pidfd, EPOLLIN)
+        self.poll.register(attempt.output, EPOLLIN)
+
+    # -- spares -------------------------------------------------------------------------------------------------
+
+    def add_spare(self) -> None:
+        """Fork a process ahead of its job, now that nothing else is to be done."""
+        spare = self.forks.fork_ahead()
+        if spare is not None:
+            self.watch(spare)
+
+    def on_spare_gone(self, spare: Attempt) -> None:
+        """Forget a spare that has ended, by us or by a stranger."""
+        self.forks.spares.remove(spare)
+        if spare.orders >= 0:
+            close(spare.orders)
+        self.bury(spare)
+
+    def begin_anew(self, attempt: Attempt) -> None:
+        """Fork an attempt whose spare was killed before it read its order: nothing of the job has run."""
+        del self.running[attempt.key]
         try:
-            output, writing = pipe2(O_CLOEXEC)
-            try:
-                set_blocking(output, False)
-                pid = fork()
-                if pid == 0:
-                    run_attempt(order, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
-                return Attempt(key, pid, _open_pidfd(pid), output, report, self.output_limit)
-            finally:
-                close(writing)
-        except OSError:
-            close(report)
-            if output >= 0:
-                close(output)
-            raise
+            again = self.forks.fork(attempt.order)
+        except OSError as error:
+            self.hold(attempt.key, _stillborn(*attempt.key, error))
+        else:
+            again.key, again.grace, again.started = attempt.key, attempt.grace, attempt.started
+            again.deadline, again.followed = attempt.deadline, attempt.followed
+            self.running[again.key] = again
+            self.watch(again)
+        self.bury(attempt)
+
+    def bury(self, spare: Attempt) -> None:
+        """Reap a process in which no job has run, and close what was held for it."""
+        self.close_output(spare)
+        close(spare.report)
+        close(spare.unread)
+        waitpid(spare.pid, WNOHANG)
 
     # -- an attempt goes on -------------------------------------------------------------------------------------
 
@@ -288,6 +301,10 @@ class Zygote:
         del self.mains[attempt.pidfd]
         close(attempt.pidfd)
         tree.signal_group(attempt.pid, _SIGKILL)
+        if attempt.key is SPARE:
+            return self.on_spare_gone(attempt)
+        if attempt.unread >= 0 and waiting_in(attempt.unread):
+            return self.begin_anew(attempt)
         attempt.ended = time()
         attempt.deadline = inf
         self.reap(attempt)
@@ -311,7 +328,7 @@ class Zygote:
         if not self.sweeping:
             return
         pids = self.children.pids()
-        if (self.beyond or len(pids) != len(self.running)) and self.kill_strays(pids):
+        if (self.beyond or len(pids) != len(self.running) + len(self.forks.spares)) and self.kill_strays(pids):
             return self.look_again()
         self.pause = _FIRST_LOOK
         for attempt in self.sweeping:
@@ -320,7 +337,7 @@ class Zygote:
 
     def kill_strays(self, pids: list[int]) -> bool:
         """Kill those of our children that are no attempt's main process; say whether some are not gone yet."""
-        mains = {attempt.pid for attempt in self.running.values()}
+        mains = {attempt.pid for attempt in (*self.running.values(), *self.forks.spares)}
         self.beyond = tree.still_there(self.beyond)
         while strays := set(pids) - mains - self.beyond:
             alive, beyond = tree.kill_strays(strays)
@@ -337,8 +354,10 @@ class Zygote:
         if attempt.output >= 0:
             attempt.drain_output(self.tell_output)
             self.close_output(attempt)
-        self.hold(attempt.key, attempt.exited(self.result_limit + _REPORT_ROOM))
+        self.hold(attempt.key, attempt.exited(self.forks.report_limit))
         close(attempt.report)
+        if attempt.unread >= 0:
+            close(attempt.unread)
 
     def hold(self, key: Key, message: list[Any]) -> None:
         """Tell an ending, and keep it until it is recorded."""
@@ -353,15 +372,6 @@ class Zygote:
             self.beyond |= tree.kill_strays(left)[1]
             sleep(0.001)  # dying takes the kernel a moment, and there is nothing else left to wait for
         _exit(0)
-
-
-def _open_pidfd(pid: int) -> int:
-    try:
-        return pidfd_open(pid)
-    except OSError:  # out of descriptors: what we could not watch must not run
-        kill(pid, _SIGKILL)
-        waitpid(pid, 0)
-        raise
 
 
 def _stillborn(seq: int, number: int, error: OSError) -> list[Any]:

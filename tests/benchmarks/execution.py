@@ -14,6 +14,7 @@ from .table import Row, timed
 
 _JOBS = 3000
 _SINGLES = 150
+_IDLE = 0.005  # seconds
 _FORKS = """
 import os, sys, time
 count, before = int(sys.argv[1]), time.perf_counter()
@@ -59,11 +60,12 @@ def latency(daemon: Daemon) -> Row:
     target = options(timeout=60)
     times = []
     for _ in range(_SINGLES):
+        time.sleep(_IDLE)  # what the machine does between two requests of a site that is not busy: nothing
         before = time.monotonic()
         handle = target.submit("time:monotonic")
         times.append(handle.result(timeout=30) - before)
     bare = bare_fork(300)
     return timed(
         "submit → first line of the job, idle", "ms", times[10:], 1e3,
-        peer="bare fork + exit + wait", peer_p50=bare * 1e3, goal="≤ 2",
+        peer="bare fork + exit + wait", peer_p50=bare * 1e3, goal="≤ 0.8",
     )  # fmt: skip

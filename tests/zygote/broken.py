@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from sidecar.zygote import attempt, begin, child, kernel, loop, tree
+from sidecar.zygote import attempt, begin, child, forks, kernel, loop, tree
 
 
 def no_sweep() -> None:
@@ -44,9 +44,29 @@ def no_trimming() -> None:
     attempt.Tail._trim = lambda self: None  # type: ignore[method-assign]
 
 
+def no_spares() -> None:
+    """Fork each attempt when it is told, none ahead: no promise, a way of the same contract."""
+    forks.SPARES = 0
+
+
+def no_end_of_spares() -> None:
+    """Keep processes that were set up for limits which hold no more."""
+    forks.Forks.end_spares = lambda self: None  # type: ignore[method-assign]
+
+
 WAYS: dict[str, Callable[[], None]] = {
     way.__name__: way
-    for way in (no_sweep, no_subreaper, no_closing, no_death_signal, no_holding, no_last_resort, no_trimming)
+    for way in (
+        no_sweep,
+        no_subreaper,
+        no_closing,
+        no_death_signal,
+        no_holding,
+        no_last_resort,
+        no_trimming,
+        no_spares,
+        no_end_of_spares,
+    )
 }
 
 

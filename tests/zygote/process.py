@@ -16,6 +16,7 @@ import msgpack
 from sidecar.boot import command
 from sidecar.job import Ending
 from sidecar.zygote.channel import Channel
+from tests.waiting import eventually
 
 LIMITS = {"result": 1024 * 1024, "output": 64 * 1024}
 _HIGH = 500  # above what dup2 of one could overwrite of the other
@@ -34,8 +35,12 @@ def order(job: int, timeout: float = 20.0, grace: float = 5.0, **plan: Any) -> l
 class ZygoteProcess:
     """Starts a zygote as the keeper does; `start` jobs, `wait` for their endings."""
 
-    def __init__(self, record: dict[str, Any] | None = None, broken: str = "") -> None:
-        """Start one of runtime `record`; `broken` names the promise that it shall break."""
+    def __init__(self, record: dict[str, Any] | None = None, broken: str = "", in_spares: bool = False) -> None:
+        """Start one of runtime `record`; `broken` names the promise that it shall break.
+
+        `in_spares`: wait for a spare before each attempt, so that the attempt begins in it.
+        """
+        self.in_spares = in_spares
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self.lifeline = os.pipe2(os.O_CLOEXEC)
         interpreter, module = sys.executable, "tests.zygote.broken" if broken else "sidecar.zygote"
@@ -62,8 +67,19 @@ class ZygoteProcess:
     def start(self, **plan: Any) -> int:
         """Start an attempt; returns its job's number."""
         self.number += 1
+        if self.in_spares:
+            eventually(self.spares, 10)
         self.tell(*order(self.number, **plan))
         return self.number
+
+    def children(self) -> list[int]:
+        """Return the pids of its children, dead or alive."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+
+    def spares(self) -> list[int]:
+        """Return the pids of its spares: where a job has four descriptors, they have a fifth."""
+        return [pid for pid in self.children() if os.path.exists(f"/proc/{pid}/fd/4") and _in_own_session(pid)]
 
     def run(self, **plan: Any) -> dict[str, Any]:
         """Run an attempt and return its ending."""
@@ -100,6 +116,13 @@ class ZygoteProcess:
         os.waitpid(self.pid, 0)
         self.channel.close()
         os.close(self.lifeline)
+
+
+def _in_own_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid and len(os.listdir(f"/proc/{pid}/fd")) == 5
+    except OSError:
+        return False
 
 
 def report(ending: dict[str, Any]) -> dict[str, Any]:

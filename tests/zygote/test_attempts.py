@@ -19,9 +19,12 @@ from .process import ROOT, ZygoteProcess, order, report, result
 J = "tests.zygote.jobs:"
 
 
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[ZygoteProcess]:
-    process = ZygoteProcess({"path": [ROOT], "cwd": "/", "env": {"FROM_RUNTIME": "yes"}})
+@pytest.fixture(scope="module", params=["forked", "in a spare"])
+def zygote(request: pytest.FixtureRequest) -> Iterator[ZygoteProcess]:
+    """Give a zygote that forks each attempt when it is told, then one that has forked it before: one contract."""
+    record = {"path": [ROOT], "cwd": "/", "env": {"FROM_RUNTIME": "yes"}}
+    spare = request.param == "in a spare"
+    process = ZygoteProcess(record, "" if spare else "no_spares", spare)
     yield process
     process.stop()
 
@@ -256,8 +259,7 @@ def test_no_zombie_is_left_after_many_jobs(zygote: ZygoteProcess) -> None:
     numbers = [zygote.start(argv=["true"]) for _ in range(50)]
     for number in numbers:
         zygote.ending(number)
-    with open(f"/proc/{zygote.pid}/task/{zygote.pid}/children") as file:
-        assert file.read().split() == []
+    assert [pid for pid in zygote.children() if not alive(pid)] == []
 
 
 def test_deadlines_are_kept_while_nobody_listens() -> None:

@@ -1,0 +1,125 @@
+"""From an order to a process: pipe, report file, fork; and spares, processes forked ahead of their jobs.
+
+A spare has done what all jobs have alike and waits on a pipe for its order: half of what lies between a submit and the
+job's first line. They are made when nothing else is to be done; under load a fork costs the same, early or late. Our
+own end of that pipe tells whether a spare that was killed had read its order: if not, nothing of the job has run.
+"""
+
+from __future__ import annotations
+
+from os import O_CLOEXEC, O_RDWR, close, devnull, fork, getpid, kill, pidfd_open, pipe2, set_blocking, waitpid, write
+from os import open as open_fd
+
+from .attempt import Attempt
+from .channel import pack
+from .child import MOST_ORDERED, Order, run_attempt
+from .kernel import report_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SPARES = 2
+_SIGKILL = 9
+_REPORT_ROOM = 80 * 1024  # beside a result: an error with its message and traceback
+
+
+class Forks:
+    """Makes the processes of attempts, for one runtime and its limits."""
+
+    def __init__(self) -> None:
+        self.pid = getpid()
+        self.null = open_fd(devnull, O_RDWR | O_CLOEXEC)
+        self.runtime: dict[str, Any] | None = None  # the record; no process before it is known
+        self.result_limit = self.output_limit = 0
+        self.spares: list[Attempt] = []
+        self.wanted = 0  # spares to be there, when there is time
+
+    @property
+    def report_limit(self) -> int:
+        """Return how many bytes of report a job may leave."""
+        return self.result_limit + _REPORT_ROOM
+
+    def begin(self, runtime: dict[str, Any]) -> None:
+        """Fork for this runtime from now on."""
+        self.runtime = runtime
+        self.wanted = SPARES
+
+    def limit(self, result: int, output: int) -> None:
+        """Set the bytes of a packed result and of output kept, for processes to come."""
+        if (result, output) != (self.result_limit, self.output_limit):
+            self.end_spares()
+            self.result_limit, self.output_limit = result, output
+
+    def fork(self, order: Order | None) -> Attempt:
+        """Make pipe, report and process; without an order it is a spare, told later.
+
+        Raises OSError with nothing left open when the kernel refuses.
+        """
+        kept: list[int] = []
+        given: list[int] = []
+        try:
+            kept.append(report := report_file(4 + self.report_limit))
+            output, writing = pipe2(O_CLOEXEC)
+            kept.append(output)
+            given.append(writing)
+            set_blocking(output, False)
+            unread = orders = -1
+            if order is None:
+                unread, orders = pipe2(O_CLOEXEC)
+                kept += unread, orders
+            pid = fork()
+            if pid == 0:
+                run_attempt(order, unread, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
+            attempt = Attempt(pid, _open_pidfd(pid), output, report, self.output_limit)
+            attempt.orders, attempt.unread = orders, unread
+        except OSError:
+            for fd in kept:
+                close(fd)
+            raise
+        finally:
+            for fd in given:
+                close(fd)
+        self.wanted = SPARES
+        return attempt
+
+    def fork_ahead(self) -> Attempt | None:
+        """Fork a process ahead of its job; None when the kernel refuses."""
+        try:
+            spare = self.fork(None)
+        except OSError:  # out of processes or descriptors: tried again when an attempt could be forked
+            self.wanted = 0
+            return None
+        self.spares.append(spare)
+        return spare
+
+    def take_spare(self, order: Order) -> Attempt | None:
+        """Give an order to a spare; None when there is none, or the order is too long for one."""
+        if not self.spares or self.spares[-1].orders < 0:
+            return None
+        packed = pack(order)
+        if len(packed) > MOST_ORDERED:
+            return None
+        spare = self.spares.pop()
+        write(spare.orders, packed)
+        spare.order = order
+        close(spare.orders)
+        spare.orders = -1
+        return spare
+
+    def end_spares(self) -> None:
+        """End the processes that have no job: what they were set up with is no longer so."""
+        for spare in self.spares:
+            if spare.orders >= 0:
+                kill(spare.pid, _SIGKILL)
+                close(spare.orders)
+                spare.orders = -1
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return pidfd_open(pid)
+    except OSError:  # out of descriptors: what we could not watch must not run
+        kill(pid, _SIGKILL)
+        waitpid(pid, 0)
+        raise

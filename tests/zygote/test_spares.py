@@ -1,0 +1,95 @@
+"""Spares: processes forked ahead, set up, told their job later. test_attempts.py runs its whole contract in them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.waiting import eventually
+
+from .process import LIMITS, ROOT, ZygoteProcess, report, result
+from .test_attempts import J, alive
+
+
+@pytest.fixture
+def zygote() -> Iterator[ZygoteProcess]:
+    process = ZygoteProcess({"path": [ROOT]})
+    yield process
+    if process.lifeline >= 0:
+        process.stop()
+
+
+def two_spares(zygote: ZygoteProcess) -> list[int]:
+    return eventually(lambda: spares if len(spares := zygote.spares()) == 2 else None, 10) or []
+
+
+def test_a_job_begins_in_a_process_that_was_there_before_it(zygote: ZygoteProcess) -> None:
+    before = two_spares(zygote)
+    assert result(zygote.run(call="os:getpid")) in before
+
+
+def test_without_spares_it_does_not() -> None:
+    process = ZygoteProcess({"path": [ROOT]}, "no_spares")
+    process.run(call="os:getpid")
+    before = process.children()
+    assert result(process.run(call="os:getpid")) not in before
+    process.stop()
+
+
+def test_used_spares_are_replaced_and_no_more_than_two_are_kept(zygote: ZygoteProcess) -> None:
+    for _ in range(5):
+        zygote.run(call="time:time")
+    first = two_spares(zygote)
+    zygote.run(call="time:time")
+    second = two_spares(zygote)
+    assert first != second and len(zygote.children()) == 2
+
+
+def test_an_order_that_is_too_long_for_a_spare_is_forked(zygote: ZygoteProcess) -> None:
+    before = two_spares(zygote)
+    assert result(zygote.run(call=J + "add", args=["x" * 10_000, "y"])) == "x" * 10_000 + "y"
+    assert zygote.spares() == before
+
+
+def test_a_spare_that_somebody_kills_is_replaced_and_costs_no_job(zygote: ZygoteProcess) -> None:
+    for pid in two_spares(zygote):
+        os.kill(pid, signal.SIGKILL)
+    assert result(zygote.run(call=J + "add", args=[1])) == 1
+    assert len(two_spares(zygote)) == 2
+
+
+def test_spares_end_with_their_zygote(zygote: ZygoteProcess) -> None:
+    pids = two_spares(zygote)
+    zygote.kill()
+    zygote.lifeline = -1
+    eventually(lambda: not any(alive(pid) for pid in pids), 5)
+
+
+def test_spares_end_when_the_zygote_is_retired(zygote: ZygoteProcess) -> None:
+    pids = two_spares(zygote)
+    zygote.channel.close()
+    eventually(lambda: not any(alive(pid) for pid in pids), 5)
+    os.waitpid(zygote.pid, 0)
+    os.close(zygote.lifeline)
+    zygote.lifeline = -1
+
+
+def limited(zygote: ZygoteProcess) -> dict[str, object]:
+    """Lower the limit of results while spares are there, and return what a job with a larger one reports."""
+    two_spares(zygote)
+    zygote.tell("hello", 8, {}, {**LIMITS, "result": 10})
+    zygote.wait_for("hello", 8)
+    return report(zygote.run(call=J + "add", args=["x" * 100, "y"]))
+
+
+def test_a_new_limit_holds_for_the_next_job(zygote: ZygoteProcess) -> None:
+    assert "limit is 10" in str(limited(zygote)["result_error"])
+
+
+def test_with_the_old_spares_it_would_not() -> None:
+    process = ZygoteProcess({"path": [ROOT]}, "no_end_of_spares")
+    assert "result" in limited(process)
+    process.stop()
