@@ -10,7 +10,8 @@ The map. A job passes through the rooms as data does; imports go only downwards 
     store       the memory: the only place with sqlite3, its shape in schema.sql      rows      what it gives
     protocol    words: verbs and fields, checked        wire    bytes <-> values        config    settings
     policy      what follows from a job's options       job     states, outcomes, the table of steps
-    errors      everything that can go wrong            places  where sockets are               boot      our own start
+    disk        what of it is asked of the kernel       places  where sockets are               boot      our own start
+    errors      everything that can go wrong
 """
 
 __version__ = "0.1.0"

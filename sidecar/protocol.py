@@ -27,6 +27,7 @@ VERBS = (
 YEAR = 366 * 86400.0
 MAX_TEXT = 4096
 _SHOWN_WORDS, _SHOWN_TARGET = 100, 1000
+ACKS = ("stored", "synced")  # what a submit on the stream may ask for
 MAX_RUNTIME = 64 * 1024  # records are remembered
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -5,11 +5,23 @@ that its caller opened with `transaction()`; the writer decides what is committe
 time: the gate around every use, reads included, is the writer's.
 
 Exactly one connection writes and checkpoints (SQLite before 3.51.3 can corrupt with two), so the file is locked
-exclusively for as long as we run; everybody else asks the daemon. What a failing system call does here:
+exclusively for as long as we run; everybody else asks the daemon.
 
-    write to the -wal (commit)     ENOSPC: the transaction is rolled back, its callers hear no_space, we go on
-                                   EIO or anything else: callers hear internal, the daemon ends and is restarted
-    sync, checkpoint               the daemon ends and is restarted; opening checkpoints before the first ack
+Which system call stands behind what, and what its failure does:
+
+    open      any of them                     the daemon does not serve; the keeper tries again, less and less often
+              write, fdatasync (checkpoint)   the same; ENOSPC: once more without the ballast
+              fsync of the folders' names     the same
+    commit    pwrite to the -wal              ENOSPC: rolled back; who hands off hears no_space, we go on, and outcomes
+                                              are tried again, at once if there is ballast to give up
+              fdatasync of its header, or     all who wait hear `internal`, nobody an ack; the daemon ends with
+              pwrite with EIO, anything else  status 1 and is restarted
+    sync      fdatasync of the -wal           the same: a second one might succeed and prove nothing
+    checkpoint  pwrite to the file            ENOSPC: tried again after the next commit, the log grows meanwhile
+              fdatasync of either, EIO        the same as for a sync
+
+A restart after any of these is sound because the log is still whole: opening moves all of it into the file again
+(TRUNCATE), and syncs that, before anybody is answered; whatever pages the kernel has called clean meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +32,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 
+from .disk import SyncedFile, sync_names
 from .errors import NoSpace, SidecarError
 from .job import Claim, Ending, Job, Outcome, State, after
 from .rows import Attempt, Conclusion, Lane, Running, Summary
@@ -53,7 +66,10 @@ class Store:
     """The open file. Close it; nobody else can open it meanwhile."""
 
     def __init__(self, folder: str) -> None:
-        """Open, or make, the store in `folder`. Raises StoreError when the file is somebody else's or newer."""
+        """Open, or make, the store in `folder`; what is in its log is in the file, and on the disk, afterwards.
+
+        Raises NoSpace when the disk is full, StoreError when the file is somebody else's or newer, or on any failure.
+        """
         self.path = os.path.join(folder, NAME)
         try:
             self._db = sqlite3.connect(
@@ -62,9 +78,11 @@ class Store:
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}").fetchall()
             self._prepare()
-            self.checkpoint()  # after a failed sync the kernel may call pages clean that were never written
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot open store {self.path}: {error}") from None
+            self._checkpoint("TRUNCATE")
+            self._log = SyncedFile(f"{self.path}-wal")
+            sync_names(folder)
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble("open", error) from None
         self._lanes: dict[tuple[int, str, bytes], int] = {
             (uid, queue, runtime): id
             for id, uid, queue, runtime in self._db.execute("SELECT id, uid, queue, runtime FROM lane")
@@ -81,8 +99,24 @@ class Store:
             raise StoreError(f"cannot open store {self.path}: version {version}, this sidecar reads {VERSION}")
 
     def close(self) -> None:
-        """Close the file; SQLite checkpoints it."""
+        """Close the file; SQLite checkpoints it, and removes the log when that went well."""
+        self._log.close()
         self._db.close()
+
+    def sync(self) -> None:
+        """Return when all that is committed is on the disk; blocks, call it in a thread. No gate is needed.
+
+        Raises StoreError: the store cannot go on, nothing may be called synced any more.
+        """
+        try:
+            self._log.sync()
+        except OSError as error:
+            raise self._trouble("sync", error) from error
+
+    def _trouble(self, doing: str, error: Exception) -> SidecarError:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return NoSpace(f"cannot {doing} store {self.path}: the disk is full, try again when there is room")
+        return StoreError(f"cannot {doing} store {self.path}: {error}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -96,9 +130,7 @@ class Store:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise NoSpace("cannot store: the disk is full, try again when there is room") from error
-            raise StoreError(f"cannot write store {self.path}: {error}") from error
+            raise self._trouble("write", error) from error
         except BaseException:
             self._roll_back()
             raise
@@ -340,16 +372,22 @@ class Store:
     def checkpoint(self) -> None:
         """Move the log into the file; takes 6 to 23 ms per 1,000 pages, so call it in a thread, behind the gate.
 
-        Raises StoreError.
+        Raises NoSpace when the file cannot grow (the log keeps what it has), StoreError for any other failure.
         """
         try:
-            _, pages, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            pages = self._checkpoint("PASSIVE")
         except sqlite3.Error as error:
-            raise StoreError(f"cannot checkpoint store {self.path}: {error}") from error
-        changes = self._db.total_changes - getattr(self, "_changes_at_checkpoint", 0)
+            raise self._trouble("checkpoint", error) from error
+        changes = self._db.total_changes - self._changes_at_checkpoint
         if changes > 100 and pages > 0:
             self._pages_per_change = pages / changes
         self._changes_at_checkpoint = self._db.total_changes
+
+    def _checkpoint(self, mode: str) -> int:
+        busy, pages, moved = self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        if busy or pages != moved:  # nobody else can have it open: it did not do what it was asked
+            raise StoreError(f"cannot checkpoint store {self.path}: {moved} of {pages} pages moved")
+        return int(pages)
 
 
 _RUNNING = """

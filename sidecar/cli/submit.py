@@ -42,9 +42,9 @@ _OPTIONS = {"allow_interspersed_args": False}  # what comes after the program's 
 @click.option("--wait", is_flag=True, help="Show its output as it comes, and end with its exit status.")
 @click.option(
     "--ack",
-    type=click.Choice(["sent", "stored"]),
+    type=click.Choice(["sent", "stored", "synced"]),
     show_default="$SIDECAR_ACK, else sent",
-    help="Return when the kernel has it, or when the daemon has stored it.",
+    help="Return when the kernel has it, when the daemon has stored it, or when it is on the disk.",
 )
 @click.option("--timeout", type=_SECONDS, metavar="SECONDS", show_default="600", help="End it when it runs longer.")
 @click.option(

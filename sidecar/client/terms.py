@@ -33,13 +33,13 @@ if TYPE_CHECKING:
         stdin: bytes | str | None
         env: Mapping[str, str] | None
         cwd: str | PathLike[str] | None
-        ack: Literal["sent", "stored"] | None
+        ack: Literal["sent", "stored", "synced"] | None
         on_unavailable: Literal["spool", "raise", "drop", "inline"] | None
         deadline: Seconds | None
         runtime: Mapping[str, Any] | None
 
 
-ACKS = ("sent", "stored")
+ACKS = ("sent", "stored", "synced")
 POLICIES = ("spool", "raise", "drop", "inline")
 DEADLINE = 0.25  # seconds for the whole hand-off
 LOCAL = ("ack", "on_unavailable", "deadline", "runtime", "delay", "expires")  # not copied to the wire as they are

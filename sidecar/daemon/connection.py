@@ -160,7 +160,7 @@ class Connection:
             await self._next_answer()
 
     def _take(self, frames: list[bytes], nursery: trio.Nursery) -> None:
-        submits: list[tuple[int, Job]] = []
+        submits: list[tuple[int, Job, str]] = []
         try:
             for frame in frames:
                 number, method = 0, ""
@@ -168,7 +168,7 @@ class Connection:
                 try:
                     number, method, params = parse_request(wire.unpack(frame))
                     if method == "submit":
-                        submits.append((number, self._handlers.submitted(params, self.uid, time.time())))
+                        submits.append((number, *self._handlers.submitted(params, self.uid, time.time())))
                         continue
                 except RequestError as error:
                     self.send(refused(error.number, error))
@@ -181,27 +181,33 @@ class Connection:
             if submits:
                 self._store(submits)
 
-    def _store(self, submits: list[tuple[int, Job]]) -> None:
+    def _store(self, submits: list[tuple[int, Job, str]]) -> None:
+        """Have jobs committed, those who want that synced too, and answer each with what is true by then."""
         self._busy += len(submits)
+        stored = [submit for submit in submits if submit[2] == "stored"]
+        synced = [submit for submit in submits if submit[2] == "synced"]
 
-        def answered() -> None:
-            self._busy -= len(submits)
-            self._calm.set()
+        def committed(_: object) -> None:
+            self._submitted(stored)
+            if synced:  # also one that was stored long ago: whether it was ever synced nobody knows
+                self._handlers.syncer.put(lambda: self._submitted(synced), lambda error: self._failed(synced, error))
 
-        def stored(_: object) -> None:
-            for number, job in submits:
-                self._out += wire.frame(replied(number, {"id": show_id(job.id), "ack": "stored"}))
-            self._try_to_send()
-            if self._out:
-                self._unsent.set()
-            answered()
+        self._handlers.intake.put([job for _, job, _ in submits], committed, lambda error: self._failed(submits, error))
 
-        def failed(error: SidecarError) -> None:
-            for number, _ in submits:
-                self.send(refused(number, error))
-            answered()
+    def _submitted(self, submits: list[tuple[int, Job, str]]) -> None:
+        for number, job, ack in submits:
+            self._out += wire.frame(replied(number, {"id": show_id(job.id), "ack": ack}))
+        self._try_to_send()
+        if self._out:
+            self._unsent.set()
+        self._busy -= len(submits)
+        self._calm.set()
 
-        self._handlers.intake.put([job for _, job in submits], stored, failed)
+    def _failed(self, submits: list[tuple[int, Job, str]], error: SidecarError) -> None:
+        for number, _, _ in submits:
+            self.send(refused(number, error))
+        self._busy -= len(submits)
+        self._calm.set()
 
     async def _answer(self, number: int, method: str, params: list[Any]) -> None:
         try:

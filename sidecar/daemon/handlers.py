@@ -14,7 +14,7 @@ from .. import __version__
 from ..config import Config, load
 from ..errors import BadRequest, NotAllowed, NotFound, Unavailable, shown
 from ..job import Job, Outcome, State
-from ..protocol import VERSION, noticed, seconds_or_none, show_id, text
+from ..protocol import ACKS, VERSION, noticed, seconds_or_none, show_id, text
 from ..rows import Summary
 from ..store import Store
 from . import views
@@ -22,6 +22,7 @@ from .attempts import Attempts
 from .datagrams import Datagrams
 from .intake import Intake
 from .spool import Spool
+from .syncer import Syncer
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Zygotes
@@ -48,6 +49,7 @@ class Handlers:
     intake: Intake
     datagrams: Datagrams
     spool: Spool
+    syncer: Syncer
     keeper: Keeper
 
     def __init__(self) -> None:
@@ -61,12 +63,12 @@ class Handlers:
             self.intake.admit(client.uid)
         return await _VERBS[method](self, params, client)
 
-    def submitted(self, params: list[Any], uid: int, now: float) -> Job:
-        """Check a submit; the connection stores it, together with the others it has read."""
+    def submitted(self, params: list[Any], uid: int, now: float) -> tuple[Job, str]:
+        """Check a submit; the connection stores it, together with the others it has read. Returns job and ack."""
         job, ack = _params(params, "submit", 1, "stored")
-        if ack != "stored":
-            raise BadRequest(f"cannot submit job: ack is {shown(ack)}, this version stores: give 'stored'")
-        return self.intake.check(job, uid, now)
+        if ack not in ACKS:
+            raise BadRequest(f"cannot submit job: ack is {shown(ack)}, give {' or '.join(ACKS)}")
+        return self.intake.check(job, uid, now), ack
 
     async def run(self, params: list[Any], client: Connection) -> object:
         """run [job] -> the job when it is done; before that the notices of `follow`, from the first byte on."""
@@ -208,6 +210,7 @@ class Handlers:
             if state in lane:
                 lane[state] += count
         counters = {**self.intake.counters, **self.attempts.counters, "commits": self.writer.commits}
+        counters["syncs"] = self.syncer.syncs
         return {
             "states": {str(key): value for key, value in states.items()},
             "outcomes": {str(key): value for key, value in outcomes.items()},

@@ -30,6 +30,7 @@ from .janitor import Janitor
 from .keeper import Keeper
 from .listener import Listener
 from .spool import Spool
+from .syncer import Syncer
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Zygote, Zygotes
@@ -54,8 +55,13 @@ def run() -> None:
     try:
         trio.run(Daemon(config, names).live, strict_exception_groups=True)
     except* SidecarError as errors:
-        log.error("%s", errors.exceptions[0])
+        log.error("%s", _first_of(errors))
         sys.exit(1)
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """Return what is inside the nurseries' wrappings."""
+    return _first_of(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 class Daemon:
@@ -97,6 +103,7 @@ class Daemon:
         """Make every room, and let those know each other that do."""
         config, limits = self.config, self.config.limits
         self.writer = Writer(store)
+        self.syncer = Syncer(store.sync)
         self.watch = Watch()
         self.attempts = Attempts(config, self.writer, self.watch)
         sizes = {"result": limits.result, "output": limits.output}
@@ -109,14 +116,25 @@ class Daemon:
         self.spool = Spool(os.path.join(os.environ["SIDECAR_STATE_DIR"], SPOOL), limits.job, self.intake)
         self.janitor = Janitor(config, self.writer, self.zygotes)
         self.handlers = Handlers()
-        for name in ("config", "writer", "watch", "attempts", "zygotes", "intake", "datagrams", "spool", "keeper"):
+        for name in (
+            "config",
+            "writer",
+            "watch",
+            "attempts",
+            "zygotes",
+            "intake",
+            "datagrams",
+            "spool",
+            "syncer",
+            "keeper",
+        ):
             setattr(self.handlers, name, getattr(self, name))
         self.listener = Listener(self.control, self.handlers, limits.connections, limits.job)
 
     async def serve(self, store: Store, inherited: list[dict[str, Any]]) -> None:
         """Run until one of the three ends, each nursery inside those that must outlive it."""
         async with trio.open_nursery() as ledger:
-            ledger.start_soon(self.writer.run, self.dispatcher)
+            ledger.start_soon(self.keep_ledger)
             async with trio.open_nursery() as services:
                 self.services = services
                 self.recover(store, inherited)
@@ -134,6 +152,13 @@ class Daemon:
                     await self.wind_down()
                 services.cancel_scope.cancel()
             self.writer.close()
+
+    async def keep_ledger(self) -> None:
+        """Commit and sync; what the last commits bring to be synced is synced before the end."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.syncer.run)
+            await self.writer.run(self.dispatcher)
+            self.syncer.close()
 
     async def take_in(self) -> None:
         """Keep the doors open until it is time to end; when draining, take in what is there before they close."""

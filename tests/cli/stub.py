@@ -133,4 +133,4 @@ class Stub:
 
     @staticmethod
     def _submitted(params: list[Any]) -> dict[str, Any]:
-        return {"id": show_id(params[0]["id"]), "ack": "stored"}
+        return {"id": show_id(params[0]["id"]), "ack": params[1] if len(params) > 1 else "stored"}

@@ -65,6 +65,7 @@ def test_a_call_is_looked_for_in_this_folder_first(
         ({"SIDECAR_ACK": "stored"}, [], "stored"),
         ({"SIDECAR_ACK": "stored"}, ["--ack", "sent"], "sent"),
         ({}, ["--ack", "stored"], "stored"),
+        ({}, ["--ack", "synced"], "synced"),
     ],
 )
 def test_the_ack_is_the_one_asked_for(
@@ -74,7 +75,7 @@ def test_the_ack_is_the_one_asked_for(
         monkeypatch.setenv(name, value)
     shown = json.loads(run("submit", *words, "--json", "true").stdout)
     assert shown["ack"] == ack
-    if ack == "stored":
+    if ack != "sent":
         assert stub.params("submit")[0]["argv"] == ["true"]
 
 
@@ -97,7 +98,7 @@ def test_the_ack_is_the_one_asked_for(
         (["--timeout", "-1", "true"], "-1"),
         (["--priority", "101", "true"], "101"),
         (["--queue", "a b", "true"], "letters, digits"),
-        (["--ack", "synced", "true"], "synced"),
+        (["--ack", "durable", "true"], "durable"),
         (["--stdin", "/no/such/file", "true"], "/no/such/file"),
     ],
 )

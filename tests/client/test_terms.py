@@ -37,7 +37,7 @@ BAD: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 BAD_HERE: list[tuple[str, Any]] = [
-    ("ack", "synced"), ("ack", "Sent"), ("on_unavailable", "retry"), ("deadline", -1), ("deadline", "1"),
+    ("ack", "durable"), ("ack", "Sent"), ("on_unavailable", "retry"), ("deadline", -1), ("deadline", "1"),
     ("run_at", datetime(2030, 1, 1)), ("expires", datetime(2030, 1, 1)), ("expires", -1), ("expires", "x"),
     ("runtime", "shop"), ("runtime", {"pythn": "/x"}),
 ]  # fmt: skip

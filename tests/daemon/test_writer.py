@@ -210,3 +210,30 @@ async def test_a_full_disk_met_there_and_then_is_tried_again(store: Store, autoj
         await trio.sleep(1)
         assert told == ["ending"]
         writer.close()
+
+
+async def test_when_a_checkpoint_fails_those_hear_it_too_who_came_while_it_ran(store: Store, monkeypatch: Any) -> None:
+    writer, started = Writer(store), trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    go = __import__("threading").Event()
+    told: list[object] = []
+
+    def failing() -> None:
+        token.run_sync_soon(started.set)
+        go.wait(10)
+        raise StoreError("EIO")
+
+    monkeypatch.setattr(store, "checkpoint", failing)
+    monkeypatch.setattr(store, "checkpoint_due", lambda: True)
+
+    async def run() -> None:
+        with pytest.raises(StoreError):
+            await writer.run(NoClaims())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        writer.put(lambda store: "committed before", told.append, told.append)
+        await started.wait()
+        writer.put(lambda store: "never true", told.append, told.append)
+        go.set()
+    assert told[0] == "committed before" and isinstance(told[1], Internal)

@@ -224,7 +224,7 @@ def test_a_wrong_request_is_answered_and_the_connection_goes_on(raw: RawClient) 
         ("list", [{"colour": 1}]),
         ("list", [{"limit": 10**9}]),
         ("list", [{"state": "asleep"}]),
-        ("submit", [job_of("time:time"), "synced"]),
+        ("submit", [job_of("time:time"), "durable"]),
         ("submit", []),
         ("ping", [1]),
     ]
