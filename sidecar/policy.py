@@ -38,21 +38,29 @@ def after_attempt(
 
     `verdict` is "succeeded" or "failed" as the attempt's own report and status say; `failures` and `crashes` include
     this attempt. A wish to cancel wins over an interruption, so that what is cancelled is not started again. A job
-    that ended by itself before a cancel reached it keeps its own outcome.
+    that ended by itself before a cancel reached it keeps its own outcome. With at_most_once nothing is started again.
     """
     if ending.reason == "cancel":
         return Event.CANCEL
     if ending.reason in ("shutdown", "crash"):
         if cancel_wanted:
             return Event.CANCEL
-        return Event.LOSE if crashes >= MAX_CRASHES else Event.INTERRUPT
+        return Event.LOSE if options.get("at_most_once") or crashes >= MAX_CRASHES else Event.INTERRUPT
     if ending.reason == "exit" and verdict == "succeeded":
         return Event.SUCCEED
     if cancel_wanted:
         return Event.CANCEL
-    if failures <= options.get("retries", 0):
+    if failures <= options.get("retries", 0) and not options.get("at_most_once"):
         return Event.RETRY
     return Event.TIME_OUT if ending.reason == "timeout" else Event.FAIL
+
+
+def why_lost(ending: Ending, options: Mapping[str, Any], crashes: int) -> str:
+    """Return the reason to keep with a lost job; `crashes` includes this attempt."""
+    if options.get("at_most_once"):
+        how = "was ended by a shutdown" if ending.reason == "shutdown" else "went down with its zygote or the machine"
+        return f"it {how}, how far it had come is not known, and at_most_once forbids a second start"
+    return f"its zygote or the machine died under it {crashes} times"
 
 
 def conclude(

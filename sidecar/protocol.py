@@ -141,6 +141,12 @@ def _backoff(name: str, value: object) -> object:
     raise _bad(name, value, "a map with base and cap, or a list of delays")
 
 
+def _flag(name: str, value: object) -> bool:
+    if type(value) is not bool:
+        raise _bad(name, value, "true or false")
+    return value
+
+
 def job_id(value: object, name: str = "id") -> bytes:
     """Check a whole job id: 16 bytes, or the usual text of a UUID. Returns the 16 bytes."""
     if type(value) is bytes and len(value) == 16:
@@ -178,6 +184,7 @@ FIELDS: dict[str, Callable[[str, Any], Any]] = {
     "expires": _instant,
     "retries": _integer(0, 1000),
     "backoff": _backoff,
+    "at_most_once": _flag,
     "priority": _integer(-100, 100),
     "queue": _queue,
 }
@@ -185,7 +192,9 @@ FIELDS: dict[str, Callable[[str, Any], Any]] = {
 _pack = wire.packer()  # one, kept: making one for each job costs more than packing it
 
 # What stays in the packed body: the attempt and the retry read it, nobody searches it.
-BODY = ("call", "argv", "args", "kwargs", "stdin", "env", "cwd", "timeout", "grace", "retries", "backoff")
+BODY = (
+    "call", "argv", "args", "kwargs", "stdin", "env", "cwd", "timeout", "grace", "retries", "backoff", "at_most_once",
+)  # fmt: skip
 
 
 def parse_job(value: object, uid: int, now: float) -> Job:
@@ -209,6 +218,10 @@ def parse_job(value: object, uid: int, now: float) -> Job:
         raise BadRequest("cannot submit job: args and kwargs belong to a call, an argv carries its own words")
     if "delay" in fields and "run_at" in fields:
         raise BadRequest("cannot submit job: give delay or run_at, not both")
+    if fields.get("at_most_once") and fields.get("retries"):
+        raise BadRequest(
+            "cannot submit job: retries would start it again, which at_most_once forbids: give one of them"
+        )
     take = fields.pop
     runtime = take("runtime", None)
     if runtime is not None:

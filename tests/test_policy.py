@@ -61,12 +61,19 @@ CASES: list[tuple[str, str, dict[str, Any], Event]] = [
     ("crash", "failed", {"crashes": MAX_CRASHES - 1}, Event.INTERRUPT),
     ("crash", "failed", {"crashes": MAX_CRASHES}, Event.LOSE),
     ("crash", "failed", {"crashes": MAX_CRASHES, "cancel_wanted": True}, Event.CANCEL),
+    ("exit", "succeeded", {"at_most_once": True}, Event.SUCCEED),
+    ("exit", "failed", {"at_most_once": True, "retries": 5}, Event.FAIL),  # no client may ask for both; if one could
+    ("timeout", "failed", {"at_most_once": True, "retries": 5}, Event.TIME_OUT),
+    ("shutdown", "failed", {"at_most_once": True}, Event.LOSE),
+    ("crash", "failed", {"at_most_once": True, "crashes": 1}, Event.LOSE),
+    ("crash", "failed", {"at_most_once": False, "crashes": 1}, Event.INTERRUPT),
+    ("crash", "failed", {"at_most_once": True, "cancel_wanted": True}, Event.CANCEL),
 ]
 
 
 @pytest.mark.parametrize(("reason", "verdict", "given", "event"), CASES)
 def test_what_an_ended_attempt_means(reason: str, verdict: str, given: dict[str, Any], event: Event) -> None:
-    options = {"retries": given["retries"]} if "retries" in given else {}
+    options = {name: given[name] for name in ("retries", "at_most_once") if name in given}
     failures, crashes = given.get("failures", 1), given.get("crashes", 0)
     assert after_attempt(ending(reason), verdict, options, failures, crashes, "cancel_wanted" in given) is event
 

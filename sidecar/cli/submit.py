@@ -63,6 +63,12 @@ _OPTIONS = {"allow_interspersed_args": False}  # what comes after the program's 
     help="How often to try again when it fails.",
 )
 @click.option(
+    "--at-most-once",
+    is_flag=True,
+    default=None,
+    help="Never start it a second time: after a crash in the middle it is lost.",
+)
+@click.option(
     "--priority",
     type=click.IntRange(-100, 100),
     show_default="0",

@@ -57,8 +57,9 @@ def options(**given: Unpack[Given]) -> Options:
 
     timeout, grace, delay: seconds or timedelta · run_at: aware datetime or Unix seconds · expires: seconds from the
     submit, or an aware datetime · queue · priority: -100 to 100 · retries · backoff: list of delays, or dict with base
-    and cap · stdin, env, cwd · ack: "sent", "stored" or "synced" · on_unavailable: "spool", "raise", "drop" or
-    "inline" · deadline: seconds for the whole hand-off (0.25) · runtime: a record instead of this process's own.
+    and cap · at_most_once: never start it twice, rather lose it · stdin, env, cwd · ack: "sent", "stored" or "synced" ·
+    on_unavailable: "spool", "raise", "drop" or "inline" · deadline: seconds for the whole hand-off (0.25) · runtime: a
+    record instead of this process's own.
     Raises TypeError for an unknown option or a wrong type, ValueError for a value out of range.
     """
     return Options(door_of(), given)

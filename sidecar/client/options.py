@@ -109,10 +109,14 @@ class Options:
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Return checked options with others on top; of `delay` and `run_at`, one thing said twice, the last holds."""
+    """Return checked options with others on top; of `delay` and `run_at`, one thing said twice, the last holds.
+
+    Raises ValueError where the two contradict each other.
+    """
     made = {**base, **top}
     if "delay" in top:
         made.pop("run_at", None)
     if "run_at" in top:
         made.pop("delay", None)
+    terms.refuse_twice(made)
     return made

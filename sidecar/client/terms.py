@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         queue: str | None
         priority: int | None
         retries: int | None
+        at_most_once: bool | None
         backoff: list[Seconds] | tuple[Seconds, ...] | dict[str, Seconds] | None
         delay: Seconds | None
         run_at: float | datetime | None
@@ -62,7 +63,18 @@ def check(given: Mapping[str, Any]) -> dict[str, Any]:
             checked[name] = row(name, value)
     if "delay" in checked and "run_at" in checked:
         raise ValueError("cannot use options: give delay or run_at, not both")
+    refuse_twice(checked)
     return checked
+
+
+def refuse_twice(checked: Mapping[str, Any]) -> None:
+    """Raise ValueError for options that promise one start at most and ask for what could be a second."""
+    if not checked.get("at_most_once"):
+        return
+    if checked.get("retries"):
+        raise ValueError("cannot use options: retries would start it again, which at_most_once forbids")
+    if checked.get("on_unavailable") == "inline":  # a daemon that did not answer in time may have the job all the same
+        raise ValueError("cannot use options: run inline, it might run twice, which at_most_once forbids")
 
 
 def default_ack(environ: Mapping[str, str]) -> str:
@@ -101,6 +113,12 @@ def _whole(low: int, high: int) -> Callable[[str, object], int]:
         return int(value)
 
     return row
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(TypeError, name, value, "True or False")
+    return value
 
 
 def _one_of(*words: str) -> Callable[[str, object], str]:
@@ -200,6 +218,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "queue": _queue,
     "priority": _whole(-100, 100),
     "retries": _whole(0, 1000),
+    "at_most_once": _flag,
     "backoff": _backoff,
     "delay": _seconds(0, 10 * _YEAR),
     "run_at": _instant,

@@ -16,8 +16,8 @@ import trio
 
 from .. import wire
 from ..config import Config
-from ..job import Ending, Outcome, State
-from ..policy import conclude
+from ..job import Ending, Event, Outcome, State
+from ..policy import conclude, why_lost
 from ..protocol import parse_report
 from ..rows import Conclusion, Running
 from ..store import Store
@@ -59,6 +59,7 @@ class Attempts(Events):
         self._writer = writer
         self._watch = watch
         self._recording: set[Key] = set()
+        self.untold: dict[Key, object] = {}  # claims whose zygote is not told yet: they are not on the disk
         self.pause_until = 0.0
         self._empty = trio.Event()
 
@@ -93,6 +94,8 @@ class Attempts(Events):
 
     def stop(self, entry: Entry, reason: str) -> None:
         """Have an attempt ended: SIGTERM, after the grace SIGKILL, by its zygote."""
+        if entry.key in self.untold:
+            return self._give_back(entry.key)
         zygote = self.zygote_of(entry)
         if zygote is not None:
             zygote.send(["stop", list(entry.key), reason])
@@ -141,10 +144,10 @@ class Attempts(Events):
                 self._give_back(entry.key)
 
     def died(self, generation: int) -> None:
-        """A zygote is dead: its attempts are interrupted."""
+        """A zygote is dead: its attempts are interrupted, but for those it had not even heard of."""
         for entry in list(self.entries.values()):
             if entry.generation == generation:
-                self.crashed(entry.key)
+                self._give_back(entry.key) if entry.key in self.untold else self.crashed(entry.key)
 
     def crashed(self, key: Key) -> None:
         """Record that an attempt went down with its zygote."""
@@ -181,7 +184,7 @@ class Attempts(Events):
             failures=counts[0],
             interruptions=counts[1],
             crashes=counts[2],
-            reason=f"its zygote or the machine died under it {counts[2]} times" if event == "lose" else None,
+            reason=why_lost(ending, options, counts[2]) if event is Event.LOSE else None,
             result=None if error else report.get("result"),
             result_error=None if error else report.get("result_error"),
             error=wire.pack(error) if error else None,
@@ -215,6 +218,7 @@ class Attempts(Events):
         self._writer.put(give_back, lambda _: self.freed(None))
 
     def _leave(self, key: Key) -> Entry | None:
+        self.untold.pop(key, None)
         entry = self.entries.pop(key, None)
         zygote = entry and self.zygotes.get(entry.generation)
         if zygote:

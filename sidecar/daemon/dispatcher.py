@@ -20,6 +20,7 @@ from ..protocol import show_id
 from ..rows import Lane
 from ..store import Store
 from .attempts import Attempts, Recorded
+from .syncer import Syncer
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Zygote, Zygotes
@@ -38,9 +39,12 @@ class Start(NamedTuple):
 class Dispatcher:
     """Keeps in memory only which lanes may have queued jobs, and the next instant at which something is due."""
 
-    def __init__(self, config: Config, writer: Writer, attempts: Attempts, zygotes: Zygotes, watch: Watch) -> None:
+    def __init__(
+        self, config: Config, writer: Writer, attempts: Attempts, zygotes: Zygotes, watch: Watch, syncer: Syncer
+    ) -> None:
         self._config = config
         self._writer = writer
+        self._syncer = syncer
         self._attempts = attempts
         self._zygotes = zygotes
         self._watch = watch
@@ -142,20 +146,41 @@ class Dispatcher:
         self._waiting.sort(key=lambda lane: lane in served)
 
     def start(self, starts: list[Start]) -> None:
-        """Hand committed claims to their zygotes."""
-        for claim, lane, zygote in starts:
+        """Hand committed claims to their zygotes; those that must not begin twice when that is on the disk."""
+        careful: list[tuple[Start, list[Any]]] = []
+        for start in starts:
+            claim, lane, zygote = start
             key = (claim.seq, claim.number)
             self._attempts.enter(key, claim.id, zygote.generation)
             zygote.old = zygote.old or zygote.alone  # it was started for this attempt
-            self._attempts.counters["started"] += 1
-            zygote.post(["start", *key, *self._order(claim, lane)])
-            if self._watch.followed(claim.id):
-                zygote.post(["follow", list(key)])
+            options = wire.unpack(claim.body)
+            order = ["start", *key, *self._order(claim, lane, options)]
+            if options.get("at_most_once"):
+                self._attempts.untold[key] = start
+                careful.append((start, order))
+            else:
+                self._tell(start, order)
+        self._zygotes.flush()
+        if careful:
+            self._syncer.put(lambda: self._start_synced(careful), lambda error: None)
+
+    def _start_synced(self, careful: list[tuple[Start, list[Any]]]) -> None:
+        """Start what no power cut can make us start again; what was given back meanwhile is passed over."""
+        for start, order in careful:
+            key = (start.claim.seq, start.claim.number)
+            if self._attempts.untold.get(key) is start:  # it may be a later claim's, which is not synced yet
+                del self._attempts.untold[key]
+                self._tell(start, order)
         self._zygotes.flush()
 
-    def _order(self, claim: Claim, lane: Lane) -> tuple[float, float, bytes, str, str, str]:
+    def _tell(self, start: Start, order: list[Any]) -> None:
+        self._attempts.counters["started"] += 1
+        start.zygote.post(order)
+        if self._watch.followed(start.claim.id):
+            start.zygote.post(["follow", [start.claim.seq, start.claim.number]])
+
+    def _order(self, claim: Claim, lane: Lane, options: dict[str, Any]) -> tuple[float, float, bytes, str, str, str]:
         """Return what the zygote needs to know (timeout, grace) and what it hands on unopened."""
-        options = wire.unpack(claim.body)
         timeout, grace = options.get("timeout", self._config.timeout), options.get("grace", self._config.grace)
         return timeout, grace, claim.body, show_id(claim.id), lane.queue, f"{time.time() + timeout:.3f}"
 

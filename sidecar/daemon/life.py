@@ -108,7 +108,7 @@ class Daemon:
         self.attempts = Attempts(config, self.writer, self.watch)
         sizes = {"result": limits.result, "output": limits.output}
         self.zygotes = Zygotes(self.keeper.tell, self.attempts, sizes)
-        self.dispatcher = Dispatcher(config, self.writer, self.attempts, self.zygotes, self.watch)
+        self.dispatcher = Dispatcher(config, self.writer, self.attempts, self.zygotes, self.watch, self.syncer)
         self.attempts.zygotes = self.zygotes
         self.attempts.freed = self.dispatcher.freed
         self.intake = Intake(config, self.writer, self.dispatcher, self.watch)

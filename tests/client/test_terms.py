@@ -18,6 +18,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("queue", "mail-1.x_Y", "mail-1.x_Y"), ("queue", "q" * 64, "q" * 64),
     ("priority", -100, -100), ("priority", 100, 100),
     ("retries", 0, 0), ("retries", 1000, 1000),
+    ("at_most_once", True, True), ("at_most_once", False, False),
     ("backoff", [1, timedelta(seconds=2)], [1.0, 2.0]), ("backoff", (0,), [0.0]),
     ("backoff", {"base": 1, "cap": 9}, {"base": 1.0, "cap": 9.0}),
     ("delay", timedelta(days=3650), 315360000.0), ("delay", 0, 0.0),
@@ -30,6 +31,7 @@ BAD: list[tuple[str, Any]] = [
     ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", float("inf")), ("timeout", "3"),
     ("timeout", True), ("grace", 3601), ("grace", -0.1), ("queue", ""), ("queue", "a b"), ("queue", "q" * 65),
     ("queue", 5), ("priority", 101), ("priority", 1.5), ("priority", True), ("retries", -1), ("retries", 1001),
+    ("at_most_once", 1), ("at_most_once", "yes"),
     ("backoff", []), ("backoff", [-1]), ("backoff", {"bse": 1}), ("backoff", 3), ("delay", -1),
     ("run_at", "soon"), ("run_at", -1), ("run_at", float("nan")), ("stdin", 5), ("env", {"A=B": "x"}),
     ("env", {"A": 5}), ("env", {"A": "\0"}), ("env", {"": "x"}), ("env", "A=B"), ("cwd", "srv"), ("cwd", 5),
@@ -89,3 +91,13 @@ def test_the_environment_sets_the_ack_of_those_that_name_none() -> None:
     assert terms.default_ack({"SIDECAR_ACK": "stored"}) == "stored"
     with pytest.raises(ValueError, match="SIDECAR_ACK='now': give 'sent' or 'stored'"):
         terms.default_ack({"SIDECAR_ACK": "now"})
+
+
+def test_what_must_not_run_twice_takes_nothing_that_could_run_it_twice() -> None:
+    for contradiction in ({"retries": 1}, {"on_unavailable": "inline"}):
+        with pytest.raises(ValueError, match="at_most_once forbids"):
+            options(at_most_once=True, **contradiction)
+        with pytest.raises(ValueError, match="at_most_once forbids"):
+            options(**contradiction).options(at_most_once=True)
+        assert options(**contradiction).options(at_most_once=False)
+    assert options(at_most_once=True, retries=0, on_unavailable="spool")
