@@ -46,6 +46,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Space:
+    """Room on the disk of the state folder, in bytes; on a small one a tenth of it, and half of that."""
+
+    reserve: int = 64 * MIB  # no new job is taken in when less is free: what is left is for outcomes
+    ballast: int = 8 * MIB  # a file that is given up to record outcomes when there is nothing left
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. Durations are seconds, sizes bytes."""
 
@@ -55,6 +63,7 @@ class Config:
     drain: float = 25.0  # how long SIGTERM lets running attempts finish
     retention: Retention = Retention()
     limits: Limits = Limits()
+    space: Space = Space()
 
 
 def parse(data: bytes, name: str) -> Config:

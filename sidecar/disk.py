@@ -34,8 +34,8 @@ class SyncedFile:
 def sync_names(folder: str) -> None:
     """Put the names in a folder on the disk, and that of the folder itself up to the root of its file system.
 
-    A file that is synced and whose name is not is gone after a power cut. Folders above that are not ours to open end
-    the way: whoever made them has had his own reasons.
+    A file that is synced and whose name is not is gone after a power cut. The way up ends at a folder that is not ours
+    to open, or that cannot be synced: that one is older than we are.
     """
     device = os.stat(folder).st_dev
     _sync_folder(folder)
@@ -43,7 +43,7 @@ def sync_names(folder: str) -> None:
     while os.stat(above).st_dev == device:
         try:
             _sync_folder(above)
-        except PermissionError:
+        except OSError:
             return
         if above == "/":
             return

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import BadConfig, Config, Limits, Retention, load, parse
+from sidecar import disk
+from sidecar.config import BadConfig, Config, Limits, Retention, Space, load, parse
 
 MIB = 1024 * 1024
 
@@ -25,6 +26,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert (config.timeout, config.grace, config.drain) == (600.0, 5.0, 25.0)
     assert config.retention == Retention(86400.0, 14 * 86400.0, 1024 * MIB)
     assert config.limits == Limits(8 * MIB, MIB, 64 * 1024, 1000)
+    assert config.space == Space(disk.RESERVE, 8 * MIB)
 
 
 def test_a_file_changes_what_it_names_and_nothing_else() -> None:
@@ -45,7 +47,7 @@ def test_the_flag_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slot = 9", "unknown key 'slot', known are drain, grace, limits, retention, slots, timeout"),
+        ("slot = 9", "unknown key 'slot', known are drain, grace, limits, retention, slots, space, timeout"),
         ("[limits]\njobs = 9", "unknown key 'limits.jobs'"),
         ("[queue.mail]\nlimit = 1", "unknown key 'queue'"),
         ("limits = 9", "limits is 9, give a table [limits]"),

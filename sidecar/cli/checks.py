@@ -7,7 +7,6 @@ One function a look: each says what it found, and how to mend what is wrong. Wha
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from typing import Any, NamedTuple
 
@@ -123,14 +122,15 @@ def _end_of(name: str, shown: str, handle: Handle, cure: str) -> Finding:
 
 
 def disk(ping: dict[str, Any]) -> Finding:
-    """Look how much room the store has to grow."""
-    name, folder = "disk", os.path.dirname(ping["store"]["path"])
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:  # another user's folder
-        return Finding(name, True, f"{folder} cannot be looked at from here ({error.strerror})")
-    text = f"{size(free)} free for {folder}, {size(ping['store']['bytes'])} used"
-    return Finding(name, free >= ROOM, text, "" if free >= ROOM else "make room: without any, no job is accepted")
+    """Look how much room the store has to grow, as the daemon sees it."""
+    store = ping["store"]
+    free, reserve = store["free"], store["reserve"]
+    text = f"{size(free)} free for {os.path.dirname(store['path'])}, {size(store['bytes'])} used"
+    if not store["accepts"]:
+        cure = "make room: no new job is accepted, and it goes on by itself when there is more"
+        return Finding("disk", False, f"{text}, {size(reserve)} are kept in reserve", cure)
+    cure = f"make room: under {size(reserve)} no new job is accepted"
+    return Finding("disk", free >= ROOM, text, "" if free >= ROOM else cure)
 
 
 def as_line(finding: Finding) -> str:

@@ -44,6 +44,7 @@ def _rows(ping: dict[str, Any]) -> list[tuple[str, str]]:
         ("running", f"{ping['running']} of {ping['slots']} slots"),
         ("ends trees by", ping["tree"]),
         ("store", f"{store['path']}, {size(store['bytes'])}"),
+        ("disk", f"{size(store['free'])} free{'' if store['accepts'] else ', too little: refuses new jobs'}"),
         ("you are", f"uid {ping['user']}, {'allowed' if ping['allowed'] else 'not allowed'}"),
     ]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from .. import __version__
 from ..client import runtime, where
+from ..disk import room
 from .checks import PATIENCE, Finding
 from .serve import own_path
 
@@ -57,6 +58,9 @@ def spool() -> Finding:
     name, looked = "spool", where.spool_folders(None)
     for folder in looked:
         if os.access(f"{folder}/tmp", os.W_OK | os.X_OK) and os.access(f"{folder}/new", os.W_OK | os.X_OK):
+            free, reserve = room(folder)
+            if free < reserve:
+                return Finding(name, False, f"{folder} takes no jobs, its disk is nearly full", "make room")
             return Finding(name, True, f"{os.path.realpath(folder)} takes jobs while no daemon is there")
     return Finding(
         name, False, f"cannot write to {' or '.join(looked)}",

@@ -12,6 +12,7 @@ import errno
 import os
 from contextlib import suppress
 
+from ..disk import room
 from ..errors import NoSpace, Unavailable
 from . import where
 
@@ -23,7 +24,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def write(runtime_dir: str | None, id: bytes, message: bytes) -> str:
     """Put one message into the spool and return the file's path.
 
-    Raises NoSpace when the disk is full, Unavailable when there is no spool that takes it.
+    Raises NoSpace when the disk is full but for its reserve (64 MiB, or a tenth of a small one), Unavailable when there
+    is no spool that takes it.
     """
     folders = where.spool_folders(runtime_dir)
     for folder in folders:
@@ -38,6 +40,9 @@ def write(runtime_dir: str | None, id: bytes, message: bytes) -> str:
 def _write(folder: str, name: str, message: bytes) -> str:
     draft, path = f"{folder}/tmp/{name}.{os.getpid()}.{os.urandom(4).hex()}", f"{folder}/new/{name}"
     try:
+        free, reserve = room(folder)
+        if free - len(message) < reserve:  # what fills the last of the disk keeps the daemon from coming up again
+            raise OSError(errno.ENOSPC, "No space left but the reserve")
         _write_file(draft, message)
         os.rename(draft, path)
     except OSError as error:

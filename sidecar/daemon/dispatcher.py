@@ -218,7 +218,7 @@ class Dispatcher:
             self.reconsider_from(lanes)  # before this transaction's claims
             return lanes, expired, store.next_instant()
 
-        _, expired, instant = await self._writer.commit(ring)
+        _, expired, instant = await self._writer.commit(ring, patient=True)
         for id in expired:
             self._watch.ended(id)
         if instant is not None:

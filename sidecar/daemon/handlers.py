@@ -21,6 +21,7 @@ from . import views
 from .attempts import Attempts
 from .datagrams import Datagrams
 from .intake import Intake
+from .space import Space
 from .spool import Spool
 from .syncer import Syncer
 from .watch import Watch
@@ -50,6 +51,7 @@ class Handlers:
     datagrams: Datagrams
     spool: Spool
     syncer: Syncer
+    space: Space
     keeper: Keeper
 
     def __init__(self) -> None:
@@ -111,6 +113,8 @@ class Handlers:
         def read(store: Store) -> dict[str, Any]:
             (job,) = store.find(id, id)
             waiting = self.zygotes.waiting(store.get_lane(job.lane)) if job.state == State.QUEUED else None
+            if job.state == State.QUEUED and self.space.exhausted:
+                waiting = f"the disk is full: {self.space.why}"
             return views.status_view(job, store.attempts(job.seq), waiting)
 
         return await self.writer.read(read)
@@ -223,6 +227,7 @@ class Handlers:
         """ping [] -> who is there, and whether the asker may submit."""
         _params(params, "ping", 0)
         size = await self.writer.read(lambda store: (store.path, store.bytes()))
+        accepts = self.space.look()
         return {
             "version": __version__,
             "protocol": VERSION,
@@ -236,7 +241,14 @@ class Handlers:
             },
             "uptime": time.monotonic() - self._started,
             "tree": views.TREE,
-            "store": {"path": size[0], "bytes": size[1]},
+            "store": {
+                "path": size[0],
+                "bytes": size[1],
+                "free": self.space.free,
+                "reserve": self.space.reserve,
+                "accepts": accepts,
+                "ballast": self.space.ballast,
+            },
             "slots": self.config.slots,
             "running": len(self.attempts.entries),
             "reload_error": self.reload_error,

@@ -15,11 +15,12 @@ from collections.abc import Callable
 
 from .. import wire
 from ..config import Config
-from ..errors import BadFrame, BadRequest, NotAllowed, SidecarError
+from ..errors import BadFrame, BadRequest, NoSpace, NotAllowed, SidecarError
 from ..job import Job
 from ..protocol import parse_handoff, parse_job, rejected_job
 from ..store import Store
 from .dispatcher import Dispatcher
+from .space import Space
 from .watch import Watch
 from .writer import Writer
 
@@ -32,11 +33,12 @@ _LOG_PAUSE = 10.0  # seconds between two log lines about refused hand-offs
 class Intake:
     """Checks and stores jobs, and counts what came."""
 
-    def __init__(self, config: Config, writer: Writer, dispatcher: Dispatcher, watch: Watch) -> None:
+    def __init__(self, config: Config, writer: Writer, dispatcher: Dispatcher, watch: Watch, space: Space) -> None:
         self._config = config
         self._writer = writer
         self._dispatcher = dispatcher
         self._watch = watch
+        self._space = space
         self._uid = os.getuid()
         self._quiet_until = 0.0
         self.counters = {"datagrams": 0, "stream": 0, "spool": 0, "rejected": 0, "unreadable": 0}
@@ -89,12 +91,17 @@ class Intake:
         self._dispatcher.inserted(lanes, min(instants, default=math.inf))
 
     async def store(self, jobs: list[Job]) -> None:
-        """Commit jobs. Raises what made the commit fail."""
+        """Commit jobs. Raises NoSpace, and what made the commit fail."""
+        self._space.check()
         await self._writer.commit(lambda store: self.insert(jobs, store))
         self._tell_rejected(jobs)
 
     def put(self, jobs: list[Job], done: Callable[[object], None], failed: Callable[[SidecarError], None]) -> None:
         """Commit jobs with the next batch and call back."""
+        try:
+            self._space.check()
+        except NoSpace as error:
+            return failed(error)
         self._writer.put(lambda store: self.insert(jobs, store), done, failed)
 
     def _tell_rejected(self, jobs: list[Job]) -> None:

@@ -8,6 +8,7 @@ import time
 import trio
 
 from ..config import Config
+from ..errors import NoSpace
 from ..store import Store
 from .writer import Writer
 from .zygotes import Zygotes
@@ -27,8 +28,12 @@ class Janitor:
     async def purge(self) -> None:
         """Delete finished jobs by age, and the oldest when the store is over its size."""
         while True:
-            while await self._writer.commit(self._purge_chunk):
-                await trio.sleep(_CHUNK_PAUSE)
+            try:
+                while await self._writer.commit(self._purge_chunk):
+                    await trio.sleep(_CHUNK_PAUSE)
+            except NoSpace:  # deleting takes room as well; it is not worth the ballast
+                await trio.sleep(_LOOK)
+                continue
             await trio.sleep(await self._until_next())
 
     def _purge_chunk(self, store: Store) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from ..config import BadConfig, Config, load
-from ..errors import SidecarError
+from ..errors import NoSpace, SidecarError
 from ..places import SPOOL
 from ..store import Store
 from .attempts import Attempts
@@ -29,6 +29,7 @@ from .intake import Intake
 from .janitor import Janitor
 from .keeper import Keeper
 from .listener import Listener
+from .space import Space
 from .spool import Spool
 from .syncer import Syncer
 from .watch import Watch
@@ -92,17 +93,27 @@ class Daemon:
             if message.pop("do") == "go":
                 break
             inherited.append({**message, "fd": fd})
-        store = Store(os.environ["SIDECAR_STATE_DIR"])
+        store = self.open_store(os.environ["SIDECAR_STATE_DIR"])
         try:
             self.open_rooms(store)
             await self.serve(store, inherited)
         finally:
             store.close()
 
+    def open_store(self, folder: str) -> Store:
+        """Open the store. A full disk costs the ballast, for what is in the log has to go into the file first."""
+        self.space = Space(folder, self.config.space.reserve, self.config.space.ballast)
+        try:
+            return Store(folder)
+        except NoSpace:
+            if not self.space.give_up():
+                raise
+            return Store(folder)
+
     def open_rooms(self, store: Store) -> None:
         """Make every room, and let those know each other that do."""
         config, limits = self.config, self.config.limits
-        self.writer = Writer(store)
+        self.writer = Writer(store, self.space)
         self.syncer = Syncer(store.sync)
         self.watch = Watch()
         self.attempts = Attempts(config, self.writer, self.watch)
@@ -111,7 +122,7 @@ class Daemon:
         self.dispatcher = Dispatcher(config, self.writer, self.attempts, self.zygotes, self.watch, self.syncer)
         self.attempts.zygotes = self.zygotes
         self.attempts.freed = self.dispatcher.freed
-        self.intake = Intake(config, self.writer, self.dispatcher, self.watch)
+        self.intake = Intake(config, self.writer, self.dispatcher, self.watch, self.space)
         self.datagrams = Datagrams(self.handoff, self.intake)
         self.spool = Spool(os.path.join(os.environ["SIDECAR_STATE_DIR"], SPOOL), limits.job, self.intake)
         self.janitor = Janitor(config, self.writer, self.zygotes)
@@ -126,6 +137,7 @@ class Daemon:
             "datagrams",
             "spool",
             "syncer",
+            "space",
             "keeper",
         ):
             setattr(self.handlers, name, getattr(self, name))
@@ -143,6 +155,7 @@ class Daemon:
                 services.start_soon(self.watch_lifeline)
                 services.start_soon(dump_on_sigquit)
                 services.start_soon(self.dispatcher.watch_the_clock)
+                services.start_soon(self.space.keep, self.writer.wake)
                 services.start_soon(self.janitor.purge)
                 services.start_soon(self.janitor.retire)
                 services.start_soon(self.listener.run)
@@ -229,6 +242,7 @@ class Daemon:
     def drain(self) -> None:
         """End in good order. The keeper has closed the hand-off for new senders."""
         self.draining = self.dispatcher.draining = True
+        self.last_scope.deadline = trio.current_time() + self.config.drain  # the disk may stay full
         self.intake_scope.cancel()
 
     def hurry(self) -> None:

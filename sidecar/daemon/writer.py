@@ -20,6 +20,7 @@ import trio
 
 from ..errors import Internal, NoSpace, SidecarError
 from ..store import Store, StoreError
+from .space import Space
 
 log = logging.getLogger("sidecar")
 T = TypeVar("T")
@@ -56,8 +57,9 @@ class Change:
 class Writer:
     """Owns the store between its opening and its closing."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, space: Space | None = None) -> None:
         self._store = store
+        self._space = space
         self._gate = trio.Lock()
         self._changes: list[Change] = []
         self._wanted = trio.Event()
@@ -106,8 +108,11 @@ class Writer:
         else:
             self._wanted.set()
 
-    async def commit(self, apply: Callable[[Store], T]) -> T:
-        """Apply a change and return its result once it is committed. Raises what made the commit fail."""
+    async def commit(self, apply: Callable[[Store], T], patient: bool = False) -> T:
+        """Apply a change and return its result once it is committed. Raises what made the commit fail.
+
+        `patient`: as what must not be lost, waits for room on the disk instead.
+        """
         over = trio.Event()
         box: list[Any] = [None, None]
 
@@ -119,7 +124,7 @@ class Writer:
             box[1] = error
             over.set()
 
-        self.put(apply, done, failed)
+        self.put(apply, done, None if patient else failed)
         if over.is_set():
             await trio.lowlevel.checkpoint()  # who brings more without end must let others run
         else:
@@ -160,10 +165,11 @@ class Writer:
                     raise self._trouble
                 self._cycle(claims)
                 if self._store.checkpoint_due():
-                    await trio.to_thread.run_sync(self._store.checkpoint)
+                    await self._checkpoint()
             except NoSpace:
-                full = True
                 self._trouble = None
+                # Only what must not be lost is worth the ballast; with that it is tried again at once.
+                full = not (self._changes and self._space and self._space.give_up())
             except StoreError as error:
                 self._end(error)
                 raise
@@ -171,10 +177,16 @@ class Writer:
                 self._gate.release()
             if full:
                 await trio.sleep(_DISK_FULL_PAUSE)
-                if self._changes:
-                    self._wanted.set()
+            if self._changes:
+                self._wanted.set()
             if self._closing and not self._changes:
                 return
+
+    async def _checkpoint(self) -> None:
+        try:
+            await trio.to_thread.run_sync(self._store.checkpoint)
+        except NoSpace as error:  # the log goes on growing; the next commit tries again
+            log.warning("%s", error)
 
     def _cycle(self, claims: Claims) -> None:
         self._committing = True
@@ -192,7 +204,7 @@ class Writer:
             with self._store.transaction():
                 for change in changes:
                     change.result = change.apply(self._store)
-                claimed = claims.claim(self._store)
+                claimed = [] if self._space and self._space.exhausted else claims.claim(self._store)
         except NoSpace as error:
             self._refuse(changes, error)
             claims.reconsider()

@@ -57,7 +57,9 @@ def ended(status: dict[str, Any], result: object = None) -> dict[str, Any]:
 PING = {
     "version": "0.1.0", "protocol": 1, "uptime": 61.0, "tree": "subreaper", "slots": 4, "running": 1, "user": 1000,
     "pids": {"keeper": 10, "daemon": 12, "zygotes": [{"generation": 1, "key": "default", "pid": 11}]},
-    "store": {"path": "/var/lib/sidecar/jobs.sqlite", "bytes": 4096}, "allowed": True,
+    "store": {"path": "/var/lib/sidecar/jobs.sqlite", "bytes": 4096, "free": 1 << 30, "reserve": 1 << 26,
+              "accepts": True, "ballast": True},
+    "allowed": True,
 }  # fmt: skip
 
 

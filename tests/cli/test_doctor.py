@@ -29,7 +29,7 @@ def well(stub: Stub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
     for name in ("tmp", "new"):
         (folder / "spool" / name).mkdir(parents=True)
     stub.answer(job())
-    stub.answers["ping"] = {**PING, "version": __version__, "store": {"path": f"{folder}/jobs.sqlite", "bytes": 1}}
+    stub.answers["ping"] = {**PING, "version": __version__}
     return stub
 
 
@@ -45,6 +45,7 @@ def test_a_healthy_place_gets_a_dozen_lines_that_begin_with_ok(run: Run, well: S
     [
         ({"ping": {**PING, "allowed": False}}, "admitted", "not as uid 1000", "run this as the user"),
         ({"ping": {**PING, "version": "9.9"}}, "version", "9.9 in the daemon", "sidecar reload"),
+        ({"ping": {**PING, "store": {**PING["store"], "accepts": False}}}, "disk", "are kept in reserve", "make room"),
         ({"wait": failed(("ImportError", "no"))}, "call", "os:getpid: failed no", "log of `sidecar serve`"),
         ({"wait": failed(("CommandNotFound", "no"))}, "command", "true: failed no", "PATH of `sidecar serve`"),
         ({"wait": job(state="queued", outcome=None, waiting="no slot"), "status": job(waiting="no sidecar in x")},
@@ -95,7 +96,12 @@ def test_a_spool_that_takes_nothing_is_found(run: Run, well: Stub, folder: Path)
     assert "FAIL  spool: cannot write to " in result.stdout
 
 
-def test_a_full_disk_is_found(run: Run, well: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spool_on_a_full_disk_is_found(run: Run, well: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "room", lambda folder: (1, 2))
+    assert "takes no jobs, its disk is nearly full" in run("doctor").stdout
+
+
+def test_a_nearly_full_disk_is_found(run: Run, well: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "ROOM", 1 << 60)
     assert "FAIL  disk: " in run("doctor").stdout
 

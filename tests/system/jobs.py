@@ -50,3 +50,9 @@ def stubborn(path: str) -> None:
     leave_line(path, os.getpid())
     while True:
         time.sleep(60)
+
+
+def wait_and_return(started: str, go: str, size: int) -> bytes:
+    """Wait until `go` is there, then return so many bytes."""
+    wait_for_file(started, go)
+    return b"x" * size

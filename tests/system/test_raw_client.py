@@ -178,6 +178,7 @@ def test_a_ping_has_the_keys_of_the_document(shared_daemon: Daemon) -> None:
     assert set(pong) == {
         "version", "protocol", "pids", "uptime", "tree", "store", "slots", "running", "user", "allowed", "reload_error",
     }  # fmt: skip
+    assert set(pong["store"]) == {"path", "bytes", "free", "reserve", "accepts", "ballast"}
     assert (pong["user"], pong["allowed"]) == (os.getuid(), True)
 
 
