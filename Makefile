@@ -4,7 +4,7 @@
 #   make test          the whole suite, on the newest versions of what we depend on
 #   make test-oldest   the same suite on the oldest ones (Debian 12's); they want Python 3.11, see PYTHON
 #   make lint          ruff and mypy
-#   make bench         the figures of this machine; JSON=file writes them too
+#   make bench         the figures of this machine, beside Redis where it is installed; JSON=file writes them too
 #
 # One goal needs more: the system tests build uWSGI, which takes a C compiler and Python's headers.
 
@@ -35,7 +35,7 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.run
+bench: $(VENV)/.bench
 	$(VENV)/bin/python -m tests.benchmarks $(if $(JSON),--json $(JSON))
 
 clean:
@@ -55,6 +55,10 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml
 
 $(VENV)/.test: $(VENV)/.run
 	$(VENV)/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[test]'
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(VENV)/bin/pip install $(PIP_FLAGS) $(EDITABLE) '.[bench]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.run
