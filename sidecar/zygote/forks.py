@@ -71,6 +71,7 @@ class Forks:
             pid = fork()
             if pid == 0:
                 run_attempt(order, unread, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
+            close(given.pop())  # so that there is a descriptor left: who was forked must not be called unborn
             attempt = Attempt(pid, _open_pidfd(pid), output, report, self.output_limit)
             attempt.orders, attempt.unread = orders, unread
         except OSError:
