@@ -7,6 +7,7 @@ never forks. The rooms, in the order in which a job meets them:
     listener.py  handlers.py                  clients on the control socket, one function per verb
     intake.py                                 bytes to jobs: admitted, checked
     writer.py                                 the one task that changes the store: group commit
+    syncer.py  space.py                       what is on the disk, and what is left of it
     dispatcher.py                             who goes next, and what has come due
     zygotes.py  attempts.py                   who runs it, and what its ending means
     watch.py  views.py                        who waits for a job, and how it looks from outside
