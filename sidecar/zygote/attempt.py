@@ -21,6 +21,7 @@ ESCALATION = {RUNNING: (_SIGTERM, TERMINATED), TERMINATED: (_SIGKILL, KILLED)}
 
 Key = tuple[int, int]  # the job's number in the store, the number of the attempt
 
+BEGUN = b"\xff\xff\xff\xff"  # in a report file in place of a length: the job has begun and has reported nothing
 SPARE: Key = (0, 0)  # of a process that has no job yet; the store's numbers begin at 1
 
 _CHUNK = 60 * 1024  # with its envelope it fits into one packet of the channel
@@ -64,13 +65,13 @@ class Attempt:
 
     __slots__ = (
         "deadline", "ended", "followed", "grace", "key", "order", "orders", "output", "output_limit", "pid", "pidfd",
-        "reason", "report", "rusage", "stage", "started", "status", "survivors", "tail", "unread",
+        "reason", "report", "rusage", "stage", "started", "status", "survivors", "tail",
     )  # fmt: skip
 
     def __init__(self, pid: int, pidfd: int, output: int, report: int, output_limit: int) -> None:
         self.key: Key = SPARE
         self.pid = pid
-        self.orders = self.unread = -1  # the ends of the pipe on which a spare is told what to do
+        self.orders = -1  # the end of the pipe on which a spare is told what to do
         self.order: Any = None  # what a spare was told
         self.pidfd = pidfd
         self.output = output  # the read end of the pipe that is its stdout and stderr; -1 once closed
@@ -111,6 +112,10 @@ class Attempt:
     def written(self) -> tuple[bytes, int]:
         """Return the tail of what was written, and how many bytes were dropped before it."""
         return (b"", 0) if self.tail is None else (self.tail.value(), self.tail.dropped)
+
+    def begun(self) -> bool:
+        """Say whether a spare has taken its order: it leaves a mark before anything of the job runs."""
+        return pread(self.report, len(BEGUN), 0) != bytes(len(BEGUN))
 
     def exited(self, report_limit: int) -> list[Any]:
         """Make the message that tells all of it: the fields of job.Ending, in their order."""

@@ -20,6 +20,7 @@ from types import CoroutineType
 
 import msgpack
 
+from .attempt import BEGUN
 from .kernel import become_subreaper, die_with_parent, memory_file
 
 TYPE_CHECKING = False
@@ -90,6 +91,7 @@ def await_order() -> Order:
     packed = read(_ORDERS_FD, MOST_ORDERED)
     if not packed:
         _exit(FAILED)
+    _memory[:4] = BEGUN
     close(_ORDERS_FD)
     order: Order = _document(packed)
     return order

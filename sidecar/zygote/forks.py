@@ -1,8 +1,9 @@
 """From an order to a process: pipe, report file, fork; and spares, processes forked ahead of their jobs.
 
 A spare has done what all jobs have alike and waits on a pipe for its order: half of what lies between a submit and the
-job's first line. They are made when nothing else is to be done; under load a fork costs the same, early or late. Our
-own end of that pipe tells whether a spare that was killed had read its order: if not, nothing of the job has run.
+job's first line. They are made when nothing else is to be done; under load a fork costs the same, early or late. One
+that takes its order leaves a mark in its report file, so that of a spare which was killed it is known whether anything
+of the job has run. (Reading alone proves nothing: the kernel hands data even to a process that a SIGKILL awaits.)
 """
 
 from __future__ import annotations
@@ -64,16 +65,17 @@ class Forks:
             kept.append(output)
             given.append(writing)
             set_blocking(output, False)
-            unread = orders = -1
+            reading = orders = -1
             if order is None:
-                unread, orders = pipe2(O_CLOEXEC)
-                kept += unread, orders
+                reading, orders = pipe2(O_CLOEXEC)
+                kept.append(orders)
+                given.append(reading)
             pid = fork()
             if pid == 0:
-                run_attempt(order, unread, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
+                run_attempt(order, reading, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
             close(given.pop())  # so that there is a descriptor left: who was forked must not be called unborn
             attempt = Attempt(pid, _open_pidfd(pid), output, report, self.output_limit)
-            attempt.orders, attempt.unread = orders, unread
+            attempt.orders = orders
         except OSError:
             for fd in kept:
                 close(fd)
@@ -102,7 +104,11 @@ class Forks:
         if len(packed) > MOST_ORDERED:
             return None
         spare = self.spares.pop()
-        write(spare.orders, packed)
+        try:
+            write(spare.orders, packed)
+        except BrokenPipeError:  # somebody has killed it: its pidfd says so next
+            self.spares.append(spare)
+            return None
         spare.order = order
         close(spare.orders)
         spare.orders = -1

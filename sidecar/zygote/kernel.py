@@ -14,12 +14,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGKILL = 9
 _F_ADD_SEALS = 1033
-_FIONREAD = 0x541B
 _SEAL_FIXED_SIZE = 0x1 | 0x2 | 0x4  # F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
-_seal, _ask = fcntl.fcntl, fcntl.ioctl
+_seal = fcntl.fcntl
 
 
 def become_subreaper() -> None:
@@ -43,11 +42,6 @@ def report_file(size: int) -> int:
     ftruncate(fd, size)
     _seal(fd, _F_ADD_SEALS, _SEAL_FIXED_SIZE)
     return fd
-
-
-def waiting_in(pipe: int) -> bool:
-    """Say whether something was written into a pipe that nobody has read."""
-    return any(_ask(pipe, _FIONREAD, bytes(4)))
 
 
 def memory_file(data: bytes) -> int:

@@ -21,7 +21,6 @@ from . import tree
 from .attempt import ESCALATION, KILLED, RUNNING, SPARE, SWEEPING, TERMINATED, Attempt, Key
 from .channel import Channel
 from .forks import Forks
-from .kernel import waiting_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ class Zygote:
         self.bury(spare)
 
     def begin_anew(self, attempt: Attempt) -> None:
-        """Fork an attempt whose spare was killed before it read its order: nothing of the job has run."""
+        """Fork an attempt whose spare was killed before it took its order: nothing of the job has run."""
         del self.running[attempt.key]
         try:
             again = self.forks.fork(attempt.order)
@@ -233,7 +232,6 @@ class Zygote:
         """Reap a process in which no job has run, and close what was held for it."""
         self.close_output(spare)
         close(spare.report)
-        close(spare.unread)
         waitpid(spare.pid, WNOHANG)
 
     # -- an attempt goes on -------------------------------------------------------------------------------------
@@ -303,7 +301,7 @@ class Zygote:
         tree.signal_group(attempt.pid, _SIGKILL)
         if attempt.key is SPARE:
             return self.on_spare_gone(attempt)
-        if attempt.unread >= 0 and waiting_in(attempt.unread):
+        if attempt.order is not None and not attempt.begun():
             return self.begin_anew(attempt)
         attempt.ended = time()
         attempt.deadline = inf
@@ -356,8 +354,6 @@ class Zygote:
             self.close_output(attempt)
         self.hold(attempt.key, attempt.exited(self.forks.report_limit))
         close(attempt.report)
-        if attempt.unread >= 0:
-            close(attempt.unread)
 
     def hold(self, key: Key, message: list[Any]) -> None:
         """Tell an ending, and keep it until it is recorded."""

@@ -61,6 +61,31 @@ def test_a_spare_that_somebody_kills_is_replaced_and_costs_no_job(zygote: Zygote
     assert len(two_spares(zygote)) == 2
 
 
+def killed_while_told(zygote: ZygoteProcess) -> tuple[int, list[int]]:
+    """Have a job given to a spare that is stopped, and kill it. Returns the job's number and the spares."""
+    spares = two_spares(zygote)
+    for pid in spares:
+        os.kill(pid, signal.SIGSTOP)
+    number = zygote.start(call="os:getpid")
+    zygote.tell("tail", [number, 1], 1)
+    assert zygote.wait_for("tail", 1)[2] is not None, "it counts as running, in a process that reads nothing"
+    for pid in spares:
+        os.kill(pid, signal.SIGKILL)
+    return number, spares
+
+
+def test_a_spare_that_is_killed_while_it_is_told_its_job_costs_no_job(zygote: ZygoteProcess) -> None:
+    number, spares = killed_while_told(zygote)
+    assert result(zygote.ending(number)) not in spares
+
+
+def test_without_the_mark_that_job_would_count_as_killed() -> None:
+    process = ZygoteProcess({"path": [ROOT]}, "no_mark")
+    number, _ = killed_while_told(process)
+    assert process.ending(number)["signal"] == signal.SIGKILL
+    process.stop()
+
+
 def test_spares_end_with_their_zygote(zygote: ZygoteProcess) -> None:
     pids = two_spares(zygote)
     zygote.kill()
