@@ -5,7 +5,7 @@ never forks. The rooms, in the order in which a job meets them:
 
     datagrams.py  connection.py  spool.py     the three doors: how bytes arrive, and what is done once they are stored
     listener.py  handlers.py                  clients on the control socket, one function per verb
-    intake.py                                 bytes to jobs: admitted, checked
+    intake.py  quarantine.py                  bytes to jobs: admitted, checked; what may have killed a daemon
     writer.py                                 the one task that changes the store: group commit
     syncer.py  space.py                       what is on the disk, and what is left of it
     dispatcher.py                             who goes next, and what has come due

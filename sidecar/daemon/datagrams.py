@@ -61,6 +61,7 @@ class Datagrams:
     async def run(self) -> None:
         """Take in datagrams until cancelled, or until the socket is shut down and empty."""
         while await self.take_all():
+            self._intake.quarantine.ease("datagrams")
             self._round.set()
             self._round = trio.Event()
             await trio.lowlevel.wait_readable(self._sock)
@@ -75,6 +76,7 @@ class Datagrams:
             if batch.size:
                 await self._store(batch.jobs)
                 await self._consume(batch)
+                self._intake.quarantine.acquit("datagrams")
             elif not readable or not self._receive_empty():
                 return not self._shut_down()
 
@@ -92,7 +94,8 @@ class Datagrams:
     def _peek(self) -> Batch:
         jobs: list[Job] = []
         size = count = 0
-        while count < _BATCH_MESSAGES and size < _BATCH_BYTES:
+        most = 1 if self._intake.quarantine.wary("datagrams") else _BATCH_MESSAGES
+        while count < most and size < _BATCH_BYTES:
             try:
                 length, ancillary, flags, _ = self._sock.recvmsg_into(
                     [self._buffer], _ANCILLARY, socket.MSG_PEEK | socket.MSG_TRUNC

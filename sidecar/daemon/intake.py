@@ -20,6 +20,7 @@ from ..job import Job
 from ..protocol import parse_handoff, parse_job, rejected_job
 from ..store import Store
 from .dispatcher import Dispatcher
+from .quarantine import Quarantine
 from .space import Space
 from .watch import Watch
 from .writer import Writer
@@ -33,13 +34,22 @@ _LOG_PAUSE = 10.0  # seconds between two log lines about refused hand-offs
 class Intake:
     """Checks and stores jobs, and counts what came."""
 
-    def __init__(self, config: Config, writer: Writer, dispatcher: Dispatcher, watch: Watch, space: Space) -> None:
+    def __init__(
+        self,
+        config: Config,
+        writer: Writer,
+        dispatcher: Dispatcher,
+        watch: Watch,
+        space: Space,
+        quarantine: Quarantine,
+    ) -> None:
         self._config = config
         self._writer = writer
         self._dispatcher = dispatcher
         self._watch = watch
         self._space = space
         self._uid = os.getuid()
+        self.quarantine = quarantine
         self._quiet_until = 0.0
         self.counters = {"datagrams": 0, "stream": 0, "spool": 0, "rejected": 0, "unreadable": 0}
 
@@ -62,6 +72,9 @@ class Intake:
         """Turn a datagram or a spool file into a job, a rejected one where it is refused; None where nobody can ask."""
         now, value = time.time(), None
         self.counters[door] += 1
+        if self.quarantine.wary(door) and not self.quarantine.suspect(door, data):
+            self.unreadable(f"{door}: a daemon has died of it")
+            return None
         try:
             value = parse_handoff(wire.unpack(data))
             return self.check(value, uid, now)

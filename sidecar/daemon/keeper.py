@@ -14,15 +14,16 @@ from typing import Any
 
 import trio
 
-_BEAT = 5.0  # seconds; without a beat for six of them the keeper kills us
+_BEATS = 6  # in the time after which the keeper takes a silent daemon for one that hangs, and kills it
 _PACKET = 64 * 1024
 
 
 class Keeper:
     """The daemon's end."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, heartbeat: float) -> None:
         sock.setblocking(False)
+        self._pause = heartbeat / _BEATS
         self._sock = sock
         self._unsent: deque[bytes] = deque()
 
@@ -42,7 +43,7 @@ class Keeper:
         """Say every few seconds that the loop turns."""
         while True:
             self.tell({"did": "beat"})
-            await trio.sleep(_BEAT)
+            await trio.sleep(self._pause)
 
     async def hear(self) -> tuple[dict[str, Any], int | None] | None:
         """Wait for the next message and the descriptor that came with it; None when the keeper is gone."""

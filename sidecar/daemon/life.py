@@ -29,6 +29,7 @@ from .intake import Intake
 from .janitor import Janitor
 from .keeper import Keeper
 from .listener import Listener
+from .quarantine import Quarantine
 from .space import Space
 from .spool import Spool
 from .syncer import Syncer
@@ -73,7 +74,7 @@ class Daemon:
         self.handoff = socket.socket(fileno=names["handoff"])
         self.control = socket.socket(fileno=names["control"])
         self.lifeline = names["lifeline"]
-        self.keeper = Keeper(socket.socket(fileno=names["keeper"]))
+        self.keeper = Keeper(socket.socket(fileno=names["keeper"]), float(os.environ["SIDECAR_HEARTBEAT"]))
         self.intake_scope = trio.CancelScope()
         self.last_scope = trio.CancelScope()  # around what is handed off in the last moment
         self.attempts_scope = trio.CancelScope()
@@ -97,6 +98,10 @@ class Daemon:
         try:
             self.open_rooms(store)
             await self.serve(store, inherited)
+            self.quarantine.close()
+        except* SidecarError:  # such as a disk that fails: not the fault of what was being taken in
+            self.quarantine.close()
+            raise
         finally:
             store.close()
 
@@ -122,9 +127,11 @@ class Daemon:
         self.dispatcher = Dispatcher(config, self.writer, self.attempts, self.zygotes, self.watch, self.syncer)
         self.attempts.zygotes = self.zygotes
         self.attempts.freed = self.dispatcher.freed
-        self.intake = Intake(config, self.writer, self.dispatcher, self.watch, self.space)
+        state = os.environ["SIDECAR_STATE_DIR"]
+        self.quarantine = Quarantine(os.path.join(state, "quarantine"), int(os.environ.get("SIDECAR_DEATHS", "0")))
+        self.intake = Intake(config, self.writer, self.dispatcher, self.watch, self.space, self.quarantine)
         self.datagrams = Datagrams(self.handoff, self.intake)
-        self.spool = Spool(os.path.join(os.environ["SIDECAR_STATE_DIR"], SPOOL), limits.job, self.intake)
+        self.spool = Spool(os.path.join(state, SPOOL), limits.job, self.intake)
         self.janitor = Janitor(config, self.writer, self.zygotes)
         self.handlers = Handlers()
         for name in (

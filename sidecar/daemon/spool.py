@@ -42,17 +42,21 @@ class Spool:
         """Take in what is there, and whatever comes, until cancelled."""
         while True:
             await self.take_all()
+            self._intake.quarantine.ease("spool")
             await trio.lowlevel.wait_readable(self._notices)
             os.read(self._notices, 65536)
 
     async def take_all(self) -> None:
         """Take in what is there, however long the disk stays full: the files are safe where they are."""
         async with self._taking:
-            while names := sorted(set(os.listdir(self._new)) - self._left)[:_BATCH]:
+            while names := sorted(set(os.listdir(self._new)) - self._left)[: self._most()]:
                 try:
                     await self._take(names)
                 except NoSpace:
                     await trio.sleep(_FULL_PAUSE)
+
+    def _most(self) -> int:
+        return 1 if self._intake.quarantine.wary("spool") else _BATCH
 
     async def _take(self, names: list[str]) -> None:
         taken = [(name, job) for name in names if (job := self._read(name)) is not None]
@@ -60,6 +64,7 @@ class Spool:
             await self._intake.store([job for _, job in taken])
         for name, _ in taken:
             os.unlink(os.path.join(self._new, name))
+        self._intake.quarantine.acquit("spool")
 
     def _read(self, name: str) -> Job | None:
         path = os.path.join(self._new, name)

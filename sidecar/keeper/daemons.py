@@ -41,11 +41,13 @@ class Daemons:
             "SIDECAR_STATE_DIR": settings.state_dir,
             "SIDECAR_CONFIG": settings.config,
             "SIDECAR_SLOTS": settings.slots,
+            "SIDECAR_HEARTBEAT": str(settings.heartbeat),
         }
         self._fds = fds
         self._zygotes = zygotes
         self._notifier = notifier
         self._restarts = Restarts()
+        self._deaths = 0  # in a row, of what a daemon may have read: the next one is told, and mistrusts what it reads
         self._start_at = -inf
         self._stops = 0
         self._rescued = False  # one ended badly while we stopped, and got its replacement
@@ -76,7 +78,7 @@ class Daemons:
     # -- the way of one -----------------------------------------------------------------------------------------
 
     def _spawn(self) -> Daemon | None:
-        environ = self._environ | {"SIDECAR_DEATHS": str(self._restarts.row)}
+        environ = self._environ | {"SIDECAR_DEATHS": str(self._deaths)}
         try:
             found = daemon.start(self._settings.daemon_module, self._settings.path, environ, self._fds)
         except OSError as error:
@@ -124,6 +126,7 @@ class Daemons:
         self._notifier.beat()
         if time.monotonic() - one.ready_at >= _WELL:
             self._restarts.proven()
+            self._deaths = 0
 
     # -- the end of one -----------------------------------------------------------------------------------------
 
@@ -151,6 +154,9 @@ class Daemons:
 
     def _count(self, one: Daemon, status: int) -> float:
         now = time.monotonic()
+        # SIGKILL from outside (an administrator, a lack of memory) is no sign of a datagram that kills its reader: it
+        # must not bring one under suspicion that a daemon happened to hold.
+        self._deaths += bool(one.killed) or not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL
         pause = self._restarts.died(now, now - one.started)
         if self._restarts.worth_saying(now):
             why = one.killed or ending(status)

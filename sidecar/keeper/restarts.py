@@ -15,7 +15,7 @@ class Restarts:
     """The recent deaths of one thing that has to live."""
 
     def __init__(self) -> None:
-        self.row = 0  # deaths since one was last proven well: what a new daemon is told, to mistrust its next datagram
+        self.row = 0  # deaths since one was last proven well
         self._recent: list[float] = []
         self._pause = 0.0
         self._said = float("-inf")

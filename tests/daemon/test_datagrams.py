@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from sidecar.daemon.datagrams import Datagrams
+from sidecar.daemon.quarantine import Quarantine
 
 
 class Crash(Exception):
@@ -22,6 +23,8 @@ class Crash(Exception):
 
 class Record:
     """An intake that stores what it is given, and dies on demand before or after its commit."""
+
+    quarantine = Quarantine("/nowhere", 0)
 
     def __init__(self) -> None:
         self.stored: list[bytes] = []

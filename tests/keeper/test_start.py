@@ -211,7 +211,7 @@ def test_children_have_exactly_the_named_environment(keeper: MakeKeeper, folders
     }  # fmt: skip
     assert without_fds(daemon) == common | {
         "SIDECAR_STATE_DIR": str(folders.state), "SIDECAR_CONFIG": str(config), "SIDECAR_SLOTS": "3",
-        "SIDECAR_DEATHS": "0",
+        "SIDECAR_DEATHS": "0", "SIDECAR_HEARTBEAT": "30.0",
     }  # fmt: skip
     assert without_fds(zygote) == common | {"LD_BIND_NOW": "1"}
 

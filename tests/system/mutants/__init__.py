@@ -1,0 +1,1 @@
+"""Daemons and zygotes with one thing broken or bent, to be named to a keeper (tests/mutant.py)."""
