@@ -11,14 +11,21 @@ with an offset, so counting messages would drop somebody else's (design 4.2 has 
     commit    then receive until that many bytes are gone
     empty     readable but nothing to peek: the head is an empty datagram; receive it
 
+An empty one may carry a descriptor as well, and a peek passes over it without a word. So where the kernel lets any
+through (before 6.16, and what was sent before we forbade it), it is asked for the length of the head before each
+receipt, and what is empty is received in a thread, too.
+
 Never is readability waited for while anything peeked is unconsumed: the socket stays readable, that would spin.
 """
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
 import struct
+import sys
+import termios
 from typing import NamedTuple
 
 import trio
@@ -28,6 +35,7 @@ from ..job import Job
 from .intake import Intake
 
 SO_PEEK_OFF = 42
+SO_PASSRIGHTS = 83
 _CREDENTIALS = struct.Struct("3i")
 _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)  # exactly: with more room the kernel would hand us descriptors
 _LARGEST = 256 * 1024  # over what a sender's default buffer lets through
@@ -56,6 +64,7 @@ class Datagrams:
         self._view = memoryview(self._buffer)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
+        self._wary = True  # what is in the socket may carry descriptors
         self._round = trio.Event()  # set, and replaced, whenever everything that was there is stored
 
     async def run(self) -> None:
@@ -77,7 +86,8 @@ class Datagrams:
                 await self._store(batch.jobs)
                 await self._consume(batch)
                 self._intake.quarantine.acquit("datagrams")
-            elif not readable or not self._receive_empty():
+            elif not readable or not await self._drop_empty():
+                self._wary = _lets_descriptors_through(self._sock)
                 return not self._shut_down()
 
     async def caught_up(self) -> None:
@@ -108,7 +118,7 @@ class Datagrams:
             size += length
             if flags & socket.MSG_TRUNC:
                 self._intake.unreadable(f"datagrams: {length} bytes are too many for a datagram, use the stream")
-                break
+                return Batch(jobs, size, bool(flags & socket.MSG_CTRUNC))
             job = self._intake.read_handoff(self._view[:length], _sender(ancillary), "datagrams")
             if job is not None:
                 jobs.append(job)
@@ -127,12 +137,31 @@ class Datagrams:
     async def _consume(self, batch: Batch) -> None:
         if batch.with_descriptors:
             await trio.to_thread.run_sync(self._receive, batch.size)
+        elif self._wary:
+            await self._receive_warily(batch.size)
         else:
             self._receive(batch.size)
 
     def _receive(self, size: int) -> None:
         while size > 0:
-            size -= self._sock.recv_into(self._buffer, 1, socket.MSG_TRUNC)
+            size -= self._receive_one()
+
+    async def _receive_warily(self, size: int) -> None:
+        while size > 0:
+            if self._head() == 0:
+                await trio.to_thread.run_sync(self._receive_one)
+            else:
+                size -= self._receive_one()
+
+    def _receive_one(self) -> int:
+        return self._sock.recv_into(self._buffer, 1, socket.MSG_TRUNC)
+
+    def _head(self) -> int:
+        """Return the length of the datagram at the head, which is what this asks of a datagram socket."""
+        return int.from_bytes(fcntl.ioctl(self._sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    async def _drop_empty(self) -> bool:
+        return await trio.to_thread.run_sync(self._receive_empty) if self._wary else self._receive_empty()
 
     def _receive_empty(self) -> bool:
         """Receive the empty datagram at the head, which is why nothing could be peeked; False when there is none."""
@@ -143,6 +172,13 @@ class Datagrams:
         if not ancillary:  # no sender: no datagram either
             return False
         self._intake.unreadable("datagrams: an empty one")
+        return True
+
+
+def _lets_descriptors_through(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS))
+    except OSError:  # a kernel that does not know the option
         return True
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from sidecar.daemon import datagrams
 from sidecar.daemon.datagrams import Datagrams
 from sidecar.daemon.quarantine import Quarantine
 
@@ -117,37 +118,84 @@ async def test_a_truncated_datagram_is_refused_and_its_rest_is_no_message(socket
     assert (record.refused, record.stored[0], record.stored[-1]) == (1, b"before", b"after")
 
 
-async def test_a_lingering_socket_in_a_datagram_does_not_block_the_reader(sockets: Any) -> None:
-    reading, sending = sockets
+LINGERING: dict[str, list[tuple[bytes, bool]]] = {  # the datagrams in order, and which ones carry the socket
+    "a job": [(b"one", True), (b"two", False)],
+    "a job among others": [(b"one", False), (b"two", True), (b"three", False)],
+    "an empty one": [(b"", True), (b"one", False)],
+    "an empty one among others": [(b"one", False), (b"", True), (b"two", False)],
+    "an empty one at the end": [(b"one", False), (b"", True)],
+    "two empty ones": [(b"", False), (b"one", False), (b"", True), (b"", True), (b"two", False)],
+    "one that is truncated": [(b"one", False), (b"x" * 9000, True), (b"two", False)],
+}
+
+
+def lingering() -> tuple[socket.socket, list[socket.socket]]:
+    """Return a socket whose last close takes 1 s, and what has to stay open for that."""
     listener = socket.create_server(("127.0.0.1", 0))
     far = socket.create_connection(listener.getsockname())
     near, _ = listener.accept()
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 1))
     near.setblocking(False)
-    with pytest.raises(BlockingIOError):  # unread bytes: its last close lingers for 3 s
+    with pytest.raises(BlockingIOError):  # unread bytes: its last close lingers
         while True:
             near.send(bytes(65536))
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [near.fileno()]))]
-    sending.sendmsg([b"heavy"], rights)
-    near.close()
-    fill(sending, [b"after"])
-    record = Record()
-    ticks = 0
+    return near, [listener, far]
+
+
+async def longest_stop(reader: Datagrams) -> float:
+    """Take in everything; return for how long trio's loop stood still at most, in seconds."""
+    longest = 0.0
 
     async def tick() -> None:
-        nonlocal ticks
+        nonlocal longest
         while True:
+            before = trio.current_time()
             await trio.sleep(0.01)
-            ticks += 1
+            longest = max(longest, trio.current_time() - before)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tick)
-        await take_all(Datagrams(reading, record))  # type: ignore[arg-type]
+        await trio.sleep(0.02)
+        await take_all(reader)
+        await trio.sleep(0.02)
         nursery.cancel_scope.cancel()
-    assert record.stored == [b"heavy", b"after"]
-    assert ticks > 20, "the loop went on while the kernel closed what was attached"
-    far.close()
-    listener.close()
+    return longest
+
+
+@pytest.mark.parametrize("name", LINGERING)
+async def test_a_lingering_socket_in_a_datagram_does_not_block_the_loop(
+    sockets: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(datagrams, "_LARGEST", 8192)
+    reading, sending = sockets
+    near, others = lingering()
+    for data, heavy in LINGERING[name]:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [near.fileno()]))] if heavy else []
+        sending.sendmsg([data], rights)
+    near.close()
+    record = Record()
+    reader = Datagrams(reading, record)  # type: ignore[arg-type]
+    assert await longest_stop(reader) < 0.8, "the kernel took 1 s to close what was attached"
+    assert record.stored == [data for data, _ in LINGERING[name] if 0 < len(data) < 8192]
+    for one in others:
+        one.close()
+
+
+class Careless(Datagrams):
+    """The negative control: it receives whatever comes in the loop itself."""
+
+    async def _consume(self, batch: Any) -> None:
+        self._receive(batch.size)
+
+
+async def test_receiving_it_in_the_loop_would_block(sockets: Any) -> None:
+    reading, sending = sockets
+    near, others = lingering()
+    sending.sendmsg([b"one"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [near.fileno()]))])
+    near.close()
+    assert await longest_stop(Careless(reading, Record())) > 0.8  # type: ignore[arg-type]
+    for one in others:
+        one.close()
 
 
 class Hasty(Datagrams):
