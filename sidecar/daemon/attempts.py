@@ -7,6 +7,7 @@ in a book between the claim's commit and the commit of its ending. The entry is 
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from .zygotes import Events, Key, Zygote, Zygotes
 log = logging.getLogger("sidecar")
 
 _UNBORN_PAUSE = 0.1  # seconds without claims after the kernel refused a fork
+MARGIN = 30.0  # seconds beyond deadline and grace until a zygote that has not told an ending is looked at
 
 
 class Entry(NamedTuple):
@@ -36,6 +38,8 @@ class Entry(NamedTuple):
     key: Key
     id: bytes
     generation: int
+    grace: float  # seconds between the two signals
+    overdue: float  # trio's clock: when its ending should long have been told
 
 
 class Recorded(NamedTuple):
@@ -61,6 +65,8 @@ class Attempts(Events):
         self._recording: set[Key] = set()
         self.untold: dict[Key, object] = {}  # claims whose zygote is not told yet: they are not on the disk
         self.pause_until = 0.0
+        self.look_at = math.inf  # trio's clock: no attempt is overdue before
+        self.look_sooner = trio.Event()
         self._empty = trio.Event()
 
     @property
@@ -71,12 +77,20 @@ class Attempts(Events):
         ending = self.entries.keys() & self._recording  # in this very transaction: their slots are free after it
         return self.config.slots - len(self.entries) + len(ending)
 
-    def enter(self, key: Key, id: bytes, generation: int) -> None:
+    def enter(self, key: Key, id: bytes, generation: int, timeout: float, grace: float) -> None:
         """Note an attempt that a zygote was, or is now, told to start."""
-        self.entries[key] = Entry(key, id, generation)
+        self.expect(Entry(key, id, generation, grace, math.inf), timeout + grace)
         zygote = self.zygotes.get(generation)
         if zygote is not None:
             self.zygotes.began(zygote)
+
+    def expect(self, entry: Entry, seconds: float) -> None:
+        """Note within how many seconds its zygote should tell its ending, lest it is asked whether it lives."""
+        overdue = trio.current_time() + seconds + MARGIN
+        self.entries[entry.key] = entry._replace(overdue=overdue)
+        if overdue < self.look_at:
+            self.look_at = overdue
+            self.look_sooner.set()
 
     def find(self, id: bytes) -> Entry | None:
         """Return the entry of a job that runs."""
@@ -99,6 +113,8 @@ class Attempts(Events):
         zygote = self.zygote_of(entry)
         if zygote is not None:
             zygote.send(["stop", list(entry.key), reason])
+            if entry.overdue > trio.current_time() + entry.grace + MARGIN:
+                self.expect(entry, entry.grace)
 
     def kill(self, entry: Entry) -> None:
         """Have an attempt that was told to stop ended now."""

@@ -151,15 +151,15 @@ class Dispatcher:
         for start in starts:
             claim, lane, zygote = start
             key = (claim.seq, claim.number)
-            self._attempts.enter(key, claim.id, zygote.generation)
-            zygote.old = zygote.old or zygote.alone  # it was started for this attempt
             options = wire.unpack(claim.body)
-            order = ["start", *key, *self._order(claim, lane, options)]
+            order = self._order(claim, lane, options)
+            self._attempts.enter(key, claim.id, zygote.generation, order[0], order[1])
+            zygote.old = zygote.old or zygote.alone  # it was started for this attempt
             if options.get("at_most_once"):
                 self._attempts.untold[key] = start
-                careful.append((start, order))
+                careful.append((start, ["start", *key, *order]))
             else:
-                self._tell(start, order)
+                self._tell(start, ["start", *key, *order])
         self._zygotes.flush()
         if careful:
             self._syncer.put(lambda: self._start_synced(careful), lambda error: None)

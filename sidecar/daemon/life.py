@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from .. import wire
 from ..config import BadConfig, Config, load
 from ..errors import NoSpace, SidecarError
 from ..places import SPOOL
@@ -29,6 +30,7 @@ from .intake import Intake
 from .janitor import Janitor
 from .keeper import Keeper
 from .listener import Listener
+from .overdue import Overdue
 from .quarantine import Quarantine
 from .space import Space
 from .spool import Spool
@@ -132,6 +134,7 @@ class Daemon:
         self.intake = Intake(config, self.writer, self.dispatcher, self.watch, self.space, self.quarantine)
         self.datagrams = Datagrams(self.handoff, self.intake)
         self.spool = Spool(os.path.join(state, SPOOL), limits.job, self.intake)
+        self.overdue = Overdue(self.attempts, self.zygotes, self.keeper.tell)
         self.janitor = Janitor(config, self.writer, self.zygotes)
         self.handlers = Handlers()
         for name in (
@@ -165,6 +168,7 @@ class Daemon:
                 services.start_soon(self.space.keep, self.writer.wake)
                 services.start_soon(self.janitor.purge)
                 services.start_soon(self.janitor.retire)
+                services.start_soon(self.overdue.watch)
                 services.start_soon(self.listener.run)
                 self.keeper.tell({"did": "ready"})
                 await self.take_in()
@@ -201,7 +205,9 @@ class Daemon:
             self.zygote(**order)
         for running in store.running():
             key = (running.seq, running.number)
-            self.attempts.enter(key, running.id, running.generation)
+            options = wire.unpack(running.body)
+            timeout, grace = options.get("timeout", self.config.timeout), options.get("grace", self.config.grace)
+            self.attempts.enter(key, running.id, running.generation, timeout, grace)
             zygote = self.zygotes.get(running.generation)
             if zygote is None:
                 self.attempts.crashed(key)
