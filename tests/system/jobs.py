@@ -56,3 +56,14 @@ def wait_and_return(started: str, go: str, size: int) -> bytes:
     """Wait until `go` is there, then return so many bytes."""
     wait_for_file(started, go)
     return b"x" * size
+
+
+def count_until(started: str, go: str) -> int:
+    """Write numbers, a line each few milliseconds, until `go` is there."""
+    leave_line(started, os.getpid())
+    number = 0
+    while not os.path.exists(go):
+        print(number, flush=True)
+        number += 1
+        time.sleep(0.005)
+    return number
