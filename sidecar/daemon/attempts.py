@@ -29,6 +29,7 @@ from .zygotes import Events, Key, Zygote, Zygotes
 log = logging.getLogger("sidecar")
 
 _UNBORN_PAUSE = 0.1  # seconds without claims after the kernel refused a fork
+_LOG_PAUSE = 10.0  # seconds between two lines about that
 MARGIN = 30.0  # seconds beyond deadline and grace until a zygote that has not told an ending is looked at
 
 
@@ -65,6 +66,7 @@ class Attempts(Events):
         self._recording: set[Key] = set()
         self.untold: dict[Key, object] = {}  # claims whose zygote is not told yet: they are not on the disk
         self.pause_until = 0.0
+        self._quiet_until = 0.0
         self.look_at = math.inf  # trio's clock: no attempt is overdue before
         self.look_sooner = trio.Event()
         self._empty = trio.Event()
@@ -143,8 +145,10 @@ class Attempts(Events):
 
     def unborn(self, key: Key, why: str) -> None:
         """Give back a claim whose process could not be made: the machine is out of something."""
-        log.warning("cannot fork an attempt: %s; no new ones for %g s", why, _UNBORN_PAUSE)
         self.pause_until = trio.current_time() + _UNBORN_PAUSE
+        if self.pause_until > self._quiet_until:
+            self._quiet_until = self.pause_until + _LOG_PAUSE
+            log.warning("cannot fork an attempt: %s; trying again each %g s", why, _UNBORN_PAUSE)
         self._give_back(key)
 
     def wrote(self, key: Key, data: bytes, place: int) -> None:

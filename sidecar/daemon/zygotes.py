@@ -318,6 +318,10 @@ class Zygotes:
     def _told_exited(self, zygote: Zygote, *fields: Any) -> None:
         ending = Ending(*fields)
         if ending.reason == "unborn":
+            if not zygote.ready:  # said to the daemon before us: it is said again after the hello
+                return None
+            # The same attempt will be told to start again, and the zygote starts none whose ending it holds.
+            zygote.send(["recorded", ending.seq, ending.number])
             return self._events.unborn((ending.seq, ending.number), ending.tail.decode())
         self._events.exited(ending, zygote.generation)
 
