@@ -37,12 +37,14 @@ class Retention:
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes in bytes."""
+    """Sizes in bytes, durations in seconds."""
 
     job: int = 8 * MIB  # one message on the stream, refused from its length prefix
     result: int = MIB  # the packed return value of a call
     output: int = 64 * 1024  # the tail of stdout and stderr that is kept
     connections: int = 1000
+    patience: float = 30.0  # for a client to end a message that it began, and to read what it was answered
+    memory: int = 64 * MIB  # of all clients together: large messages on their way in, answers that nobody reads
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,11 @@ class Framer:
         return frames
 
     @property
+    def needed(self) -> int:
+        """Return how many bytes the unfinished frame will have in all; 0 while that is not known."""
+        return 4 + PREFIX.unpack_from(self._rest)[0] if len(self._rest) >= 4 else 0
+
+    @property
     def pending(self) -> int:
         """Return how many bytes of an unfinished frame are held; over 0 at end of file means it was cut."""
         return len(self._rest)

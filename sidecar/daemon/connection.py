@@ -2,25 +2,33 @@
 
 Reads what is there up to a budget (fairness), cuts it into frames, and hands all submits of one reading to the writer
 as one change. Every other request gets a task of its own, so that a `wait` holds up nobody; replies may come out of
-order. A client that does not read its replies is not read from. The first frame that is no message is answered once,
-then the connection is closed. Here is one of the daemon's two broad excepts: a bug in a verb costs that one request.
+order. The first frame that is no message is answered once, then the connection is closed. Here is one of the daemon's
+two broad excepts: a bug in a verb costs that one request.
+
+What one client can cost is bounded. Who does not read its replies is not read from, and gets no new ones. A message
+over 64 KiB waits for its share of the memory before more of it is read. Who neither ends a message that it began nor
+reads what it was answered, for `limits.patience`, is let go.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
 from .. import wire
+from ..config import Limits
 from ..errors import BadFrame, BadRequest, Internal, NotAllowed, SidecarError, TooLarge
 from ..job import Job
 from ..protocol import RequestError, parse_request, refused, replied, show_id
+from .budget import Budget
 
 if TYPE_CHECKING:
     from .handlers import Handlers
@@ -30,19 +38,47 @@ log = logging.getLogger("sidecar")
 _CREDENTIALS = struct.Struct("3i")
 _READ = 256 * 1024
 _UNREAD = 1024 * 1024  # bytes of replies that may wait for a client before it is no longer read from
+_SMALL = 64 * 1024  # bytes of a message that needs no share, and of unread replies that nobody looks at
 _REQUESTS = 1024  # of one client, under way
+_AT_ONCE = 64  # requests taken before looking at the limits again
+_STORING = 256 * 1024  # bytes of one client that wait for their commit before more is read
+_BRIEF, _QUEUED = 1, 64  # requests of one client, but for those that last, worked on at once (an answer may be large)
+_LASTING = ("wait", "follow", "run")
 _LAST_WORDS = 5.0  # seconds
 _LOOK = 10.0  # seconds between two looks whether a client that is not read from is still there
+
+
+class Submit(NamedTuple):
+    """A job that waits for its commit, who asked for it, what he is to be told then, and the bytes it came in."""
+
+    number: int
+    job: Job
+    ack: str
+    size: int
 
 
 class Connection:
     """One accepted socket and what is known of its peer."""
 
-    def __init__(self, sock: socket.socket, handlers: Handlers, limit: int) -> None:
+    def __init__(
+        self, sock: socket.socket, handlers: Handlers, limits: Limits, budget: Budget, owes: Callable[[], None]
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._handlers = handlers
-        self._framer = wire.Framer(limit)
+        self._framer = wire.Framer(limits.job)
+        self._patience = limits.patience
+        self._budget = budget
+        self._owes = owes  # to be called when much is unread
+        self._share = 0  # of the budget
+        self._storing = 0  # bytes of submits
+        self._ends = math.inf  # trio's clock: when the message that was begun must be there
+        self._brief = trio.Semaphore(_BRIEF)
+        self._queued = 0  # brief requests under way
+        self._scope = trio.CancelScope()
+        self._begun = False  # it was looked whether it has something to say
+        self.spoke = False
+        self.heard = trio.current_time()
         self._out = bytearray()
         self._unsent = trio.Event()
         self._sent = trio.Event()
@@ -53,17 +89,35 @@ class Connection:
     async def run(self) -> None:
         """Serve until the client goes, or says something that is no message."""
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send)
-                await self._receive(nursery)
-                if not self._gone():
-                    await self._finish()
-                nursery.cancel_scope.cancel()
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send)
+                    await self._receive(nursery)
+                    if not self._gone():
+                        await self._finish()
+                    nursery.cancel_scope.cancel()
         except* BrokenPipeError:
             pass  # what it submitted is stored all the same
         finally:
+            self._out.clear()
+            self._give_back()
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+
+    def close(self) -> None:
+        """Have the connection end, without a word: its client asks again on a new one."""
+        self._scope.cancel()
+        self._out.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, in either direction."""
+        return self._begun and not (self._busy or self._out or self._framer.pending)
+
+    @property
+    def unread(self) -> int:
+        """Bytes of replies that wait for the client to read them."""
+        return len(self._out)
 
     def _gone(self) -> bool:
         """Say whether the client has closed, rather than only ended its sending: then nobody reads replies."""
@@ -83,10 +137,14 @@ class Connection:
 
     def send(self, message: object) -> None:
         """Queue a message for the client; most often the socket takes it at once."""
+        if self._scope.cancel_called:
+            return
         self._out += wire.frame(message)
         self._try_to_send()
         if self._out:
             self._unsent.set()
+            if len(self._out) > _SMALL:
+                self._owes()
 
     def notify(self, message: object) -> None:
         """Send a notice, or drop it when the client does not keep up."""
@@ -108,15 +166,20 @@ class Connection:
             await self._unsent.wait()
             self._unsent = trio.Event()
             while self._out:
-                await trio.lowlevel.wait_writable(self._sock)
+                with trio.move_on_after(self._patience) as patience:
+                    await trio.lowlevel.wait_writable(self._sock)
+                if patience.cancelled_caught:
+                    raise BrokenPipeError
                 self._try_to_send()
 
     async def _next_sent(self) -> None:
-        self._sent = trio.Event()
+        if self._sent.is_set():
+            self._sent = trio.Event()
         await self._unless_gone(self._sent)
 
     async def _next_answer(self) -> None:
-        self._calm = trio.Event()
+        if self._calm.is_set():
+            self._calm = trio.Event()
         await self._unless_gone(self._calm)
 
     async def _unless_gone(self, event: trio.Event) -> None:
@@ -132,7 +195,14 @@ class Connection:
     async def _receive(self, nursery: trio.Nursery) -> None:
         while True:
             await self._wait_for_room()
-            await trio.lowlevel.wait_readable(self._sock)
+            if self._framer.pending:
+                if not await self._wait_for_the_rest():
+                    return self._refuse(
+                        BadFrame(f"cannot read message: it was begun, and not ended within {self._patience:g} s")
+                    )
+            elif self._begun:
+                await trio.lowlevel.wait_readable(self._sock)
+            self._begun = True
             try:
                 data = self._sock.recv(_READ)
             except BlockingIOError:
@@ -143,12 +213,34 @@ class Connection:
                 if self._framer.pending:
                     self._refuse(BadFrame("cannot read message: the connection ended in the middle of a frame"))
                 return
+            self.heard, self.spoke = trio.current_time(), True
             try:
                 while frames := self._framer.feed(data):
-                    self._take(frames, nursery)
-                    data = b""
+                    data, self._ends = b"", math.inf
+                    for at in range(0, len(frames), _AT_ONCE):
+                        self._take(frames[at : at + _AT_ONCE], nursery)
+                        await self._wait_for_room()
+                    if not self._storing:
+                        self._give_back()
             except (BadFrame, TooLarge) as error:
                 return self._refuse(error)
+
+    async def _wait_for_the_rest(self) -> bool:
+        """Wait for more of a message that was begun, once there is memory for all of it; False when it is too late."""
+        if min(self._framer.needed, self._budget.most) > max(_SMALL, self._share):
+            self._give_back()
+            self._share = await self._budget.take(self._framer.needed)
+            self._ends = math.inf
+        self._ends = min(self._ends, trio.current_time() + self._patience)
+        with trio.move_on_at(self._ends):
+            await trio.lowlevel.wait_readable(self._sock)
+            return True
+        return False
+
+    def _give_back(self) -> None:
+        if self._share:
+            self._budget.give(self._share)
+            self._share = 0
 
     def _refuse(self, error: SidecarError) -> None:
         self.send(refused(None, error))
@@ -156,11 +248,15 @@ class Connection:
     async def _wait_for_room(self) -> None:
         while len(self._out) >= _UNREAD:
             await self._next_sent()
-        while self._busy >= _REQUESTS:
+        while self._full():
             await self._next_answer()
 
+    def _full(self) -> bool:
+        storing = self._storing >= (1 if self._share else _STORING)
+        return storing or self._queued >= _QUEUED or self._busy >= _REQUESTS
+
     def _take(self, frames: list[bytes], nursery: trio.Nursery) -> None:
-        submits: list[tuple[int, Job, str]] = []
+        submits: list[Submit] = []
         try:
             for frame in frames:
                 number, method = 0, ""
@@ -168,7 +264,8 @@ class Connection:
                 try:
                     number, method, params = parse_request(wire.unpack(frame))
                     if method == "submit":
-                        submits.append((number, *self._handlers.submitted(params, self.uid, time.time())))
+                        job, ack = self._handlers.submitted(params, self.uid, time.time())
+                        submits.append(Submit(number, job, ack, len(frame)))
                         continue
                 except RequestError as error:
                     self.send(refused(error.number, error))
@@ -176,42 +273,61 @@ class Connection:
                     self.send(refused(number, error))
                 else:
                     self._busy += 1
+                    self._queued += method not in _LASTING
                     nursery.start_soon(self._answer, number, method, params)
         finally:
             if submits:
                 self._store(submits)
 
-    def _store(self, submits: list[tuple[int, Job, str]]) -> None:
+    def _store(self, submits: list[Submit]) -> None:
         """Have jobs committed, those who want that synced too, and answer each with what is true by then."""
         self._busy += len(submits)
-        stored = [submit for submit in submits if submit[2] == "stored"]
-        synced = [submit for submit in submits if submit[2] == "synced"]
+        self._storing += sum(submit.size for submit in submits)
+        stored = [submit for submit in submits if submit.ack == "stored"]
+        synced = [submit for submit in submits if submit.ack == "synced"]
 
         def committed(_: object) -> None:
             self._submitted(stored)
             if synced:  # also one that was stored long ago: whether it was ever synced nobody knows
                 self._handlers.syncer.put(lambda: self._submitted(synced), lambda error: self._failed(synced, error))
 
-        self._handlers.intake.put([job for _, job, _ in submits], committed, lambda error: self._failed(submits, error))
+        self._handlers.intake.put(
+            [submit.job for submit in submits], committed, lambda error: self._failed(submits, error)
+        )
 
-    def _submitted(self, submits: list[tuple[int, Job, str]]) -> None:
-        for number, job, ack in submits:
+    def _submitted(self, submits: list[Submit]) -> None:
+        for number, job, ack, _ in submits:
             self._out += wire.frame(replied(number, {"id": show_id(job.id), "ack": ack}))
         self._try_to_send()
         if self._out:
             self._unsent.set()
-        self._busy -= len(submits)
-        self._calm.set()
+        self._answered(submits)
 
-    def _failed(self, submits: list[tuple[int, Job, str]], error: SidecarError) -> None:
-        for number, _, _ in submits:
-            self.send(refused(number, error))
+    def _failed(self, submits: list[Submit], error: SidecarError) -> None:
+        for submit in submits:
+            self.send(refused(submit.number, error))
+        self._answered(submits)
+
+    def _answered(self, submits: list[Submit]) -> None:
         self._busy -= len(submits)
+        self._storing -= sum(submit.size for submit in submits)
+        if not self._storing:
+            self._give_back()
         self._calm.set()
 
     async def _answer(self, number: int, method: str, params: list[Any]) -> None:
         try:
-            self.send(replied(number, await self._handlers.call(method, params, self)))
+            if method in _LASTING:
+                self.send(replied(number, await self._handlers.call(method, params, self)))
+                return
+            async with self._brief:
+                while len(self._out) >= _SMALL:
+                    await self._next_sent()
+                if self._scope.cancel_called:
+                    return
+                self.send(replied(number, await self._handlers.call(method, params, self)))
+        except BrokenPipeError:  # the client has gone
+            raise
         except SidecarError as error:
             self.send(refused(number, error))
         except Exception as error:
@@ -219,4 +335,5 @@ class Connection:
             self.send(refused(number, Internal(f"cannot {method}: {type(error).__name__}, see the daemon's log")))
         finally:
             self._busy -= 1
+            self._queued -= method not in _LASTING
             self._calm.set()

@@ -97,11 +97,11 @@ class Handlers:
             with trio.move_on_after(_CATCH_UP) as patience:
                 await self.datagrams.caught_up()
                 await self.spool.take_all()
-            if patience.cancelled_caught:
+            found = await self.writer.read(lambda store: store.find(low, high))
+            if patience.cancelled_caught and not found:
                 raise Unavailable(
                     f"cannot find job {_shown_id(id)} yet: hand-offs wait to be stored (is the disk full?), ask again"
                 )
-            found = await self.writer.read(lambda store: store.find(low, high))
         found = [job for job in found if uid in (job.uid, self._uid)]
         if not found:
             raise NotFound(f"cannot find job {_shown_id(id)}: no job of yours has this id")

@@ -151,7 +151,7 @@ class Daemon:
             "keeper",
         ):
             setattr(self.handlers, name, getattr(self, name))
-        self.listener = Listener(self.control, self.handlers, limits.connections, limits.job)
+        self.listener = Listener(self.control, self.handlers, limits)
 
     async def serve(self, store: Store, inherited: list[dict[str, Any]]) -> None:
         """Run until one of the three ends, each nursery inside those that must outlive it."""

@@ -8,6 +8,7 @@ read as a hand-off goes to `corrupt/`, it is never deleted. inotify wakes us, no
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import stat
@@ -22,8 +23,9 @@ from .intake import Intake
 log = logging.getLogger("sidecar")
 
 _IN_MOVED_TO, _IN_CLOSE_WRITE = 0x80, 0x08
-_BATCH = 16
+_BATCH, _BATCH_BYTES = 16, 8 * 1024 * 1024  # of one commit: files, and bytes over which no further one is read
 _FULL_PAUSE = 0.5
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing about the file
 
 
 class Spool:
@@ -47,36 +49,52 @@ class Spool:
             os.read(self._notices, 65536)
 
     async def take_all(self) -> None:
-        """Take in what is there, however long the disk stays full: the files are safe where they are."""
+        """Take in what is there, however long the disk is full or nothing can be opened: it is safe where it is."""
         async with self._taking:
-            while names := sorted(set(os.listdir(self._new)) - self._left)[: self._most()]:
+            while True:
                 try:
+                    names = sorted(set(os.listdir(self._new)) - self._left)[: self._most()]
+                    if not names:
+                        return
                     await self._take(names)
                 except NoSpace:
+                    await trio.sleep(_FULL_PAUSE)
+                except OSError as error:
+                    if error.errno not in _OUT_OF:
+                        raise
                     await trio.sleep(_FULL_PAUSE)
 
     def _most(self) -> int:
         return 1 if self._intake.quarantine.wary("spool") else _BATCH
 
     async def _take(self, names: list[str]) -> None:
-        taken = [(name, job) for name in names if (job := self._read(name)) is not None]
+        taken, size = [], 0
+        for name in names:
+            job, length = self._read(name)
+            size += length
+            if job is not None:
+                taken.append((name, job))
+            if size >= _BATCH_BYTES:
+                break
         if taken:
             await self._intake.store([job for _, job in taken])
         for name, _ in taken:
             os.unlink(os.path.join(self._new, name))
         self._intake.quarantine.acquit("spool")
 
-    def _read(self, name: str) -> Job | None:
+    def _read(self, name: str) -> tuple[Job | None, int]:
         path = os.path.join(self._new, name)
         try:
             data, uid = _read_plain(path, self._limit)
         except OSError as error:
+            if error.errno in _OUT_OF:
+                raise
             self._put_aside(name, error.strerror or "cannot be read")
-            return None
+            return None, 0
         job = self._intake.read_handoff(data, uid, "spool")
         if job is None:
             self._put_aside(name, "is no hand-off of a user who may submit")
-        return job
+        return job, len(data)
 
     def _put_aside(self, name: str, why: str) -> None:
         log.warning("spool file %s %s: put into %s", name, why, self._corrupt)
