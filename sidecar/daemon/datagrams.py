@@ -48,6 +48,7 @@ class Batch(NamedTuple):
     """What one round of peeking found."""
 
     jobs: list[Job]
+    count: int  # datagrams
     size: int  # bytes to receive once it is stored
     with_descriptors: bool  # the last one may block its receiver
 
@@ -79,10 +80,15 @@ class Datagrams:
         """Take in what is there; returns when the socket is empty: False when nothing can come any more."""
         # The offset outlives the reader before us, and a round that was cancelled between its peek and its receipt.
         self._sock.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
+        taken = 0
         while True:
+            if taken >= _BATCH_MESSAGES:  # short queues make short batches: a turn of trio's loop for each costs double
+                taken = 0
+                await trio.lowlevel.checkpoint()
             readable = self._readable()  # asked before the peek: what comes in between must not be taken for empty
             batch = self._peek()
             if batch.size:
+                taken += batch.count
                 await self._store(batch.jobs)
                 await self._consume(batch)
                 self._intake.quarantine.acquit("datagrams")
@@ -118,13 +124,13 @@ class Datagrams:
             size += length
             if flags & socket.MSG_TRUNC:
                 self._intake.unreadable(f"datagrams: {length} bytes are too many for a datagram, use the stream")
-                return Batch(jobs, size, bool(flags & socket.MSG_CTRUNC))
+                return Batch(jobs, count, size, bool(flags & socket.MSG_CTRUNC))
             job = self._intake.read_handoff(self._view[:length], _sender(ancillary), "datagrams")
             if job is not None:
                 jobs.append(job)
             if flags & socket.MSG_CTRUNC:
-                return Batch(jobs, size, True)
-        return Batch(jobs, size, False)
+                return Batch(jobs, count, size, True)
+        return Batch(jobs, count, size, False)
 
     async def _store(self, jobs: list[Job]) -> None:
         """Commit, however long the disk stays full: what is in the kernel is safe there, and its senders are told."""

@@ -57,6 +57,7 @@ class Spool:
                     if not names:
                         return
                     await self._take(names)
+                    await trio.lowlevel.checkpoint()
                 except NoSpace:
                     await trio.sleep(_FULL_PAUSE)
                 except OSError as error:

@@ -111,6 +111,7 @@ class Writer:
     async def commit(self, apply: Callable[[Store], T], patient: bool = False) -> T:
         """Apply a change and return its result once it is committed. Raises what made the commit fail.
 
+        Often that is at once, without a turn of trio's loop: who commits without end must let others run by himself.
         `patient`: as what must not be lost, waits for room on the disk instead.
         """
         over = trio.Event()
@@ -125,9 +126,7 @@ class Writer:
             over.set()
 
         self.put(apply, done, None if patient else failed)
-        if over.is_set():
-            await trio.lowlevel.checkpoint()  # who brings more without end must let others run
-        else:
+        if not over.is_set():
             await over.wait()
         if box[1] is not None:
             raise box[1]

@@ -67,7 +67,7 @@ class DictIntake(Intake):
     """The real intake, but for its store, and with two more moments to die in."""
 
     def __init__(self, stored: dict[bytes, int], quarantine: Quarantine, sock: Tapped) -> None:
-        super().__init__(Config(), None, None, None, quarantine)  # type: ignore[arg-type]
+        super().__init__(Config(), None, None, None, None, quarantine)  # type: ignore[arg-type]
         self._quiet_until = float("inf")
         self._stored = stored
         self._sock = sock
@@ -230,7 +230,7 @@ class CountingMessages(Datagrams):
                 job = self._intake.read_handoff(data, datagrams._sender(ancillary), "datagrams")
                 jobs += [job] if job is not None else []
             size += 1
-        return Batch(jobs, size, False)
+        return Batch(jobs, len(jobs), size, False)
 
     async def _consume(self, batch: Batch) -> None:
         for _ in range(batch.size):
