@@ -48,7 +48,7 @@ class Batch(NamedTuple):
     """What one round of peeking found."""
 
     jobs: list[Job]
-    count: int  # datagrams
+    datagrams: int
     size: int  # bytes to receive once it is stored
     with_descriptors: bool  # the last one may block its receiver
 
@@ -88,7 +88,7 @@ class Datagrams:
             readable = self._readable()  # asked before the peek: what comes in between must not be taken for empty
             batch = self._peek()
             if batch.size:
-                taken += batch.count
+                taken += batch.datagrams
                 await self._store(batch.jobs)
                 await self._consume(batch)
                 self._intake.quarantine.acquit("datagrams")
