@@ -15,6 +15,7 @@ long as something is missing it is looked for: the one thing here that polls.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ log = logging.getLogger("sidecar")
 NAME = "ballast"
 _LOOK = 0.1  # seconds that an answer of the file system holds
 _SEARCH = 0.25  # seconds between two looks while room is missing
+_TRY = 2.0  # the same while only the ballast is missing: there may be no room for it for long
 _SHARE = 2  # the ballast is at most half of the reserve
 
 
@@ -97,12 +99,14 @@ class Space:
         """Make the ballast, and make it again when there is room; tell whenever new attempts may start again."""
         while True:
             self._missing = trio.Event()
-            if not await self._restored(regained):
+            await self._restore(regained)
+            if self.short:
                 await trio.sleep(_SEARCH)
             else:
-                await self._missing.wait()
+                with trio.move_on_after(math.inf if self.ballast else _TRY):
+                    await self._missing.wait()
 
-    async def _restored(self, regained: Callable[[], None]) -> bool:
+    async def _restore(self, regained: Callable[[], None]) -> None:
         was_exhausted = self.exhausted
         self._looked = -_LOOK
         enough = self.look()
@@ -111,7 +115,6 @@ class Space:
         size = min(self._wanted, self.reserve // _SHARE)
         if enough and self.free >= self.reserve + size and not self._is_there(size):
             self.ballast = await trio.to_thread.run_sync(self._make, size)
-        return enough and self.ballast
 
     def _is_there(self, size: int) -> bool:
         with suppress(OSError):
