@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from sidecar.client import Options, connect
+from sidecar.client import Handle, Options, connect
 from tests.conftest import StartDaemon
 from tests.daemon_process import Daemon
 from tests.faults import Faults
@@ -159,3 +162,27 @@ def test_a_shutdown_before_the_zygote_was_told_leaves_it_for_the_next_start(
     daemon.start()
     assert handle.result(20) == 64
     assert (lines(tmp_path / "ran"), len(handle.status().attempts)) == (["8"], 1)
+
+
+@pytest.mark.slow
+def test_under_random_kills_none_starts_twice_and_each_ends(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    daemon = start_daemon(slots=8)
+    client = connect(str(daemon.runtime)).options(at_most_once=True, ack="stored", deadline=20, on_unavailable="raise")
+    handles: list[Handle] = []
+    for _ in range(8):
+        began = len(handles)
+        for _ in range(dice.randrange(20, 150)):
+            handles.append(client.submit(jobs.square, str(tmp_path / "ran"), len(handles)))
+        pids = daemon.pids()
+        victims = [pids["daemon"]] if dice.random() < 0.6 else [zygote["pid"] for zygote in pids["zygotes"]]
+        with suppress(ProcessLookupError):
+            os.kill(dice.choice(victims), signal.SIGKILL)
+        assert len(handles) > began
+    outcomes = [handle.wait(60).outcome for handle in handles]
+    starts = Counter(map(int, lines(tmp_path / "ran")))
+    assert max(starts.values()) == 1, f"seed {seed}"
+    assert set(outcomes) <= {"succeeded", "lost"}, f"seed {seed}"
+    ran = [number for number, outcome in enumerate(outcomes) if outcome == "succeeded"]
+    assert set(ran) <= starts.keys() and len(ran) > len(handles) // 2, f"seed {seed}: {Counter(outcomes)}"
