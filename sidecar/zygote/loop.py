@@ -301,7 +301,7 @@ class Zygote:
         tree.signal_group(attempt.pid, _SIGKILL)
         if attempt.key is SPARE:
             return self.on_spare_gone(attempt)
-        if attempt.order is not None and not attempt.begun():
+        if attempt.order is not None and attempt.stage == RUNNING and not attempt.begun():  # and it was not us
             return self.begin_anew(attempt)
         attempt.ended = time()
         attempt.deadline = inf

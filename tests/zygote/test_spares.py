@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -61,14 +62,20 @@ def test_a_spare_that_somebody_kills_is_replaced_and_costs_no_job(zygote: Zygote
     assert len(two_spares(zygote)) == 2
 
 
-def killed_while_told(zygote: ZygoteProcess) -> tuple[int, list[int]]:
-    """Have a job given to a spare that is stopped, and kill it. Returns the job's number and the spares."""
+def told_while_stopped(zygote: ZygoteProcess) -> tuple[int, list[int]]:
+    """Have a job given to a spare that is stopped. Returns the job's number and the spares."""
     spares = two_spares(zygote)
     for pid in spares:
         os.kill(pid, signal.SIGSTOP)
     number = zygote.start(call="os:getpid")
     zygote.tell("tail", [number, 1], 1)
     assert zygote.wait_for("tail", 1)[2] is not None, "it counts as running, in a process that reads nothing"
+    return number, spares
+
+
+def killed_while_told(zygote: ZygoteProcess) -> tuple[int, list[int]]:
+    """Kill a spare that has a job and has not looked at it. Returns the job's number and the spares."""
+    number, spares = told_while_stopped(zygote)
     for pid in spares:
         os.kill(pid, signal.SIGKILL)
     return number, spares
@@ -77,6 +84,15 @@ def killed_while_told(zygote: ZygoteProcess) -> tuple[int, list[int]]:
 def test_a_spare_that_is_killed_while_it_is_told_its_job_costs_no_job(zygote: ZygoteProcess) -> None:
     number, spares = killed_while_told(zygote)
     assert result(zygote.ending(number)) not in spares
+
+
+def test_a_job_that_is_cancelled_before_its_spare_has_looked_at_it_does_not_begin(zygote: ZygoteProcess) -> None:
+    number, spares = told_while_stopped(zygote)
+    zygote.tell("stop", [number, 1], "cancel")  # wakes the spare too, which dies of the signal that came first
+    assert zygote.ending(number)["reason"] == "cancel"
+    for pid in spares:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_without_the_mark_that_job_would_count_as_killed() -> None:
