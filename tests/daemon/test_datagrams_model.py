@@ -67,7 +67,8 @@ class DictIntake(Intake):
     """The real intake, but for its store, and with two more moments to die in."""
 
     def __init__(self, stored: dict[bytes, int], quarantine: Quarantine, sock: Tapped) -> None:
-        super().__init__(Config(), None, None, None, None, quarantine)  # type: ignore[arg-type]
+        nobody: Any = None
+        super().__init__(Config(), nobody, nobody, nobody, nobody, quarantine)
         self._quiet_until = float("inf")
         self._stored = stored
         self._sock = sock
