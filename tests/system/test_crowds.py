@@ -228,7 +228,7 @@ def begin(client: RawClient, size: int, missing: int = 1) -> None:
     try:
         while data:
             data = data[client.sock.send(data) :]
-    except BlockingIOError:
+    except (BlockingIOError, BrokenPipeError, ConnectionResetError):  # not read, or given up already
         pass
     client.sock.settimeout(30)
 
