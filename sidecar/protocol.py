@@ -371,7 +371,8 @@ def seconds_or_none(value: object, name: str) -> float | None:
 
 
 def parse_report(data: bytes) -> dict[str, Any]:
-    """Read what an attempt wrote on fd 3: `result` (bytes), `result_error` (text), or `error` (a map of texts).
+    """Read what an attempt wrote on fd 3: `result` (bytes), `result_error` (text), or `error` (a map of texts),
+    beside it `import` (seconds) where importing its module took long.
 
     The bytes are the job's own and may be anything; what is not a report is none: an empty map.
     """
@@ -383,13 +384,16 @@ def parse_report(data: bytes) -> dict[str, Any]:
         return {}
     if type(value) is not dict:
         return {}
-    if type(value.get("result")) is bytes:
-        return {"result": value["result"]}
-    if type(value.get("result_error")) is str:
-        return {"result_error": value["result_error"]}
+    report: dict[str, Any] = {}
     error = value.get("error")
-    if type(error) is not dict:
-        return {}
-    return {
-        "error": {key: error[key] if type(error.get(key)) is str else "" for key in ("type", "message", "traceback")}
-    }
+    if type(value.get("result")) is bytes:
+        report["result"] = value["result"]
+    elif type(value.get("result_error")) is str:
+        report["result_error"] = value["result_error"]
+    elif type(error) is dict:
+        words = ("type", "message", "traceback")
+        report["error"] = {key: error[key] if type(error.get(key)) is str else "" for key in words}
+    took = value.get("import")
+    if type(took) is float and 0 <= took < YEAR:
+        report["import"] = took
+    return report

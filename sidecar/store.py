@@ -208,6 +208,10 @@ class Store:
             (lane, now, most),
         ).fetchall()
 
+    def body(self, seq: int) -> bytes:
+        """Return a job's packed body."""
+        return self._db.execute("SELECT body FROM job WHERE seq = ?", (seq,)).fetchone()[0]  # type: ignore[no-any-return]
+
     def claim(self, seq: int, generation: int, now: float) -> Claim:
         """Count a new attempt of a queued job, before anything is spawned."""
         row = self._db.execute(

@@ -14,6 +14,7 @@ from .. import __version__
 from ..client import Handle, options, where
 from ..errors import SidecarError
 from ..places import CONTROL, HANDOFF
+from .asking import ask
 from .showing import duration, printable, size
 
 PATIENCE = 10.0  # seconds for a job that does nothing
@@ -131,6 +132,18 @@ def disk(ping: dict[str, Any]) -> Finding:
         return Finding("disk", False, f"{text}, {size(reserve)} are kept in reserve", cure)
     cure = f"make room: under {size(reserve)} no new job is accepted"
     return Finding("disk", free >= ROOM, text, "" if free >= ROOM else cure)
+
+
+def modules() -> Finding:
+    """Say which modules are imported once for all their jobs, and why others are not. A cold one is no fault."""
+    name = "warm modules"
+    try:
+        found = ask("stats").get("modules") or []
+    except SidecarError as error:
+        return Finding(name, False, str(error), "look at the log of `sidecar serve`")
+    warm = [each["module"] for each in found if each["state"] == "warm"]
+    cold = [f"{each['module']} stays cold: {each['reason']}" for each in found if each["reason"]]
+    return Finding(name, True, "; ".join([", ".join(warm) or "none", *cold]))
 
 
 def as_line(finding: Finding) -> str:

@@ -62,4 +62,6 @@ def _examine(ping: dict[str, Any] | SidecarError) -> Iterator[Finding]:
     yield surroundings.spool()
     if not isinstance(ping, SidecarError):
         yield checks.disk(ping)
+        if ping["allowed"]:
+            yield checks.modules()
     yield surroundings.environment()

@@ -60,5 +60,6 @@ def _sections(stats: dict[str, Any]) -> list[str]:
         ("queues", [*queues]),
         ("counters", [*stats["counters"].items()]),
         ("store", [*stats["store"].items()]),
+        ("modules", [(each["module"], each["state"], each["reason"] or "") for each in stats.get("modules") or []]),
     ]
     return [line for name, rows in blocks if rows for line in (name, *("  " + row for row in columns(rows)))]

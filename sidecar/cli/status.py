@@ -63,7 +63,7 @@ def _sheet(status: dict[str, Any], now: float) -> list[str]:
     for name in ("expires", "started", "finished"):
         if status.get(name) is not None:
             rows.append((name, when(status[name], now)))
-    rows += [(name, status[name]) for name in ("waiting", "result_error") if status.get(name)]
+    rows += [(name, status[name]) for name in ("waiting", "cold", "result_error") if status.get(name)]
     rows += [(f"attempt {each['number']}", _attempt(each, now)) for each in status.get("attempts") or []]
     return columns(rows)
 

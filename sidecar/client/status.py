@@ -71,6 +71,7 @@ class Status(_Record):
     interruptions: int
     cancel_wanted: bool
     waiting: str | None  # why a queued job cannot start
+    cold: str | None  # why each job imports its module anew, where that takes long
     reason: str | None  # of rejected and lost
     error: dict[str, str] | None
     result_error: str | None

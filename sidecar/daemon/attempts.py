@@ -59,6 +59,7 @@ class Attempts(Events):
         self.config = config
         self.zygotes: Zygotes  # set by the daemon: the two know each other
         self.freed: Callable[[Recorded | None], None]  # the dispatcher's
+        self.imported: Callable[[int, str, float], None]  # the dispatcher's: in which lane, what, seconds
         self.entries: dict[Key, Entry] = {}
         self.counters = {"started": 0, "ended": 0, "retried": 0, "interrupted": 0}
         self._writer = writer
@@ -151,6 +152,10 @@ class Attempts(Events):
             log.warning("cannot fork an attempt: %s; trying again each %g s", why, _UNBORN_PAUSE)
         self._give_back(key)
 
+    def stale(self, key: Key) -> None:
+        """Give back a claim that its zygote refused, since the code on disk is newer than its own."""
+        self._give_back(key)
+
     def wrote(self, key: Key, data: bytes, place: int) -> None:
         """Pass output on to whoever follows."""
         entry = self.entries.get(key)
@@ -195,6 +200,8 @@ class Attempts(Events):
         event, due, counts, error = conclude(
             ending, report, options, before, bool(running.cancel_wanted), random.random()
         )
+        if "import" in report and "call" in options and not ("env" in options or "cwd" in options):
+            self.imported(running.lane, options["call"], report["import"])
         retention = self.config.retention
         kept = retention.succeeded if event == "succeed" else retention.others
         return Conclusion(

@@ -21,6 +21,7 @@ from ..rows import Lane
 from ..store import Store
 from .attempts import Attempts, Recorded
 from .syncer import Syncer
+from .warming import Warming
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Zygote, Zygotes
@@ -40,13 +41,21 @@ class Dispatcher:
     """Keeps in memory only which lanes may have queued jobs, and the next instant at which something is due."""
 
     def __init__(
-        self, config: Config, writer: Writer, attempts: Attempts, zygotes: Zygotes, watch: Watch, syncer: Syncer
+        self,
+        config: Config,
+        writer: Writer,
+        attempts: Attempts,
+        zygotes: Zygotes,
+        warming: Warming,
+        watch: Watch,
+        syncer: Syncer,
     ) -> None:
         self._config = config
         self._writer = writer
         self._syncer = syncer
         self._attempts = attempts
         self._zygotes = zygotes
+        self._warming = warming
         self._watch = watch
         self._lanes: dict[int, Lane] = {}
         self._waiting: list[int] = []  # in the order of their turns
@@ -125,12 +134,21 @@ class Dispatcher:
                 candidates.append((priority, place, turn, seq))
                 able[seq] = Start(None, lane, zygote)  # type: ignore[arg-type]
         candidates.sort()
-        starts = [
-            able[seq]._replace(claim=store.claim(seq, able[seq].zygote.generation, now))
-            for _, _, _, seq in candidates[:free]
-        ]
+        starts = [self._claim(store, able[seq], seq, now) for _, _, _, seq in candidates[:free]]
         self._take_turns(starts, {able[seq].lane.id for *_, seq in candidates[free:]})
         return starts
+
+    def _claim(self, store: Store, start: Start, seq: int, now: float) -> Start:
+        zygote = start.zygote
+        if self._warming.concerns(zygote.key):
+            zygote = self._warming.pick(zygote, wire.unpack(store.body(seq)))
+        return start._replace(claim=store.claim(seq, zygote.generation, now), zygote=zygote)
+
+    def imported(self, lane: int, call: str, seconds: float) -> None:
+        """Note that a job of this lane had to import its module, and how long that took."""
+        known = self._lanes.get(lane)
+        if known is not None and known.runtime:
+            self._warming.learn(self._zygotes.key_of(known), call, seconds)
 
     def _lane(self, store: Store, number: int) -> Lane:
         lane = self._lanes.get(number)

@@ -24,6 +24,7 @@ from .intake import Intake
 from .space import Space
 from .spool import Spool
 from .syncer import Syncer
+from .warming import Warming
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Zygotes
@@ -47,6 +48,7 @@ class Handlers:
     watch: Watch
     attempts: Attempts
     zygotes: Zygotes
+    warming: Warming
     intake: Intake
     datagrams: Datagrams
     spool: Spool
@@ -112,10 +114,12 @@ class Handlers:
     async def _status(self, id: bytes) -> dict[str, Any]:
         def read(store: Store) -> dict[str, Any]:
             (job,) = store.find(id, id)
-            waiting = self.zygotes.waiting(store.get_lane(job.lane)) if job.state == State.QUEUED else None
+            lane = store.get_lane(job.lane)
+            waiting = self.zygotes.waiting(lane) if job.state == State.QUEUED else None
             if job.state == State.QUEUED and self.space.exhausted:
                 waiting = f"the disk is full: {self.space.why}"
-            return views.status_view(job, store.attempts(job.seq), waiting)
+            cold = self.warming.why_cold(self.zygotes.key_of(lane), job.target)
+            return views.status_view(job, store.attempts(job.seq), waiting, cold)
 
         return await self.writer.read(read)
 
@@ -221,6 +225,7 @@ class Handlers:
             "queues": queues,
             "counters": counters,
             "store": {"bytes": size},
+            "modules": self.warming.view(),
         }
 
     async def ping(self, params: list[Any], client: Connection) -> object:

@@ -35,6 +35,7 @@ from .quarantine import Quarantine
 from .space import Space
 from .spool import Spool
 from .syncer import Syncer
+from .warming import Warming
 from .watch import Watch
 from .writer import Writer
 from .zygotes import Zygote, Zygotes
@@ -126,7 +127,11 @@ class Daemon:
         self.attempts = Attempts(config, self.writer, self.watch)
         sizes = {"result": limits.result, "output": limits.output}
         self.zygotes = Zygotes(self.keeper.tell, self.attempts, sizes)
-        self.dispatcher = Dispatcher(config, self.writer, self.attempts, self.zygotes, self.watch, self.syncer)
+        self.warming = self.zygotes.warming = Warming(self.zygotes)
+        self.dispatcher = Dispatcher(
+            config, self.writer, self.attempts, self.zygotes, self.warming, self.watch, self.syncer
+        )
+        self.attempts.imported = self.dispatcher.imported
         self.attempts.zygotes = self.zygotes
         self.attempts.freed = self.dispatcher.freed
         state = os.environ["SIDECAR_STATE_DIR"]
@@ -143,6 +148,7 @@ class Daemon:
             "watch",
             "attempts",
             "zygotes",
+            "warming",
             "intake",
             "datagrams",
             "spool",

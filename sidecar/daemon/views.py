@@ -33,12 +33,13 @@ def job_view(job: Summary, waiting: str | None) -> dict[str, Any]:
     }
 
 
-def status_view(job: Summary, attempts: list[Attempt], waiting: str | None) -> dict[str, Any]:
+def status_view(job: Summary, attempts: list[Attempt], waiting: str | None, cold: str | None) -> dict[str, Any]:
     """Show a job with its attempts, and the error of the newest."""
     last = attempts[-1] if attempts else None
     view = job_view(job, waiting)
     view["attempts"] = [_attempt_view(attempt) for attempt in attempts]
     view["error"] = error(last)
+    view["cold"] = cold
     view["result_error"] = last and last.result_error
     return view
 

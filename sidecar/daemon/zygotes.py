@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -24,13 +24,18 @@ from ..protocol import parse_runtime
 from ..rows import Lane
 from ..zygote.channel import Channel
 
+if TYPE_CHECKING:
+    from .warming import Warming
+
 log = logging.getLogger("sidecar")
 
 PROTOCOL = 2
 DEFAULT = "default"
 START = 60.0  # seconds for an interpreter to come up
+_WARM = "+"  # in the key of a warm zygote, before its module
 _ALONE = "."  # in the key of a zygote for one job
 IDLE = 600.0  # seconds until a zygote of a runtime ends for want of work
+_TOO_OLD = "the sidecar in its interpreter cannot warm modules"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 Key = tuple[int, int]
@@ -40,6 +45,7 @@ class Events:
     """What zygotes tell; the attempts' book implements it."""
 
     def exited(self, ending: Ending, generation: int | None) -> None: ...
+    def stale(self, key: Key) -> None: ...
     def unborn(self, key: Key, why: str) -> None: ...
     def wrote(self, key: Key, data: bytes, place: int) -> None: ...
     def present(self, generation: int, keys: set[Key]) -> None: ...
@@ -57,7 +63,8 @@ class Zygote:
         self.pid = pid
         self.channel = Channel(sock)
         self.ready = False  # it has answered our hello
-        self.alone = _ALONE in key
+        self.runtime, _, self.module = key.partition(_WARM)  # module "": it is a cold one
+        self.alone = _ALONE in self.runtime
         self.old = False
         self.attempts = 0
         self.idle_since = -math.inf
@@ -96,6 +103,7 @@ class Zygotes:
     """All zygotes, by generation and by key."""
 
     def __init__(self, keeper: Callable[[dict[str, Any]], None], events: Events, limits: dict[str, int]) -> None:
+        self.warming: Warming  # set by the daemon: the two know each other
         self._tell_keeper = keeper
         self._events = events
         self._limits = limits
@@ -109,7 +117,7 @@ class Zygotes:
         self.idle = trio.Event()  # set when there may be something to retire
         self._told: dict[str, Callable[..., None]] = {
             "hello": self._told_hello, "unfit": self._told_unfit, "exited": self._told_exited,
-            "output": self._told_output, "tail": self._told_tail,
+            "stale": self._told_stale, "output": self._told_output, "tail": self._told_tail,
         }  # fmt: skip
 
     def key_of(self, lane: Lane) -> str:
@@ -141,6 +149,31 @@ class Zygotes:
         self._runtimes[key] = lane.runtime
         return self._pick(key)
 
+    def get_warm(self, key: str, module: str) -> Zygote | None:
+        """Return the newest warm zygote of a runtime's module, whether it can take attempts by now or not."""
+        zygote = self._newest.get(key + _WARM + module)
+        return None if zygote is None or zygote.old else zygote
+
+    def all_warm(self) -> list[Zygote]:
+        """Return all warm zygotes that take new attempts, or will."""
+        return [zygote for zygote in self._newest.values() if zygote.module and not zygote.old]
+
+    def want_warm(self, key: str, module: str) -> None:
+        """Have a warm zygote made; `warming` hears what came of it."""
+        name = key + _WARM + module
+        self._runtimes[name] = self._runtimes[key]
+        self._want(name)
+
+    def coming_warm(self) -> set[tuple[str, str]]:
+        """Return runtime and module of the warm zygotes that were asked for, and cannot take attempts yet."""
+        parts = [key.partition(_WARM) for key in self._wanted]
+        return {(key, module) for key, _, module in parts if module}
+
+    def replace(self, zygote: Zygote) -> None:
+        """Let a zygote take no new attempts; it ends when those that it has are over."""
+        zygote.old = True
+        self.idle.set()
+
     def _pick(self, key: str) -> Zygote | None:
         zygote = self._newest.get(key)
         if zygote is not None and not zygote.old:
@@ -169,6 +202,8 @@ class Zygotes:
     def add(self, zygote: Zygote, old: bool) -> None:
         """Take over a zygote that the keeper started, now or for an earlier daemon; old: for no new attempts."""
         key = zygote.key
+        if zygote.module and zygote.runtime in self._runtimes:  # an earlier daemon had it made
+            self._runtimes[key] = self._runtimes[zygote.runtime]
         zygote.old = old or key not in self._runtimes
         self._by_generation[zygote.generation] = zygote
         newest = self._newest.get(key)
@@ -178,11 +213,17 @@ class Zygotes:
                 newest.old = True
                 self.idle.set()
         runtime = self._runtimes.get(key, b"")
-        zygote.send(["hello", self._nonce, parse_runtime(runtime) if runtime else {}, self._limits])
+        record = parse_runtime(runtime) if runtime else {}
+        if zygote.module:
+            record = {**record, "warm": zygote.module}
+        zygote.send(["hello", self._nonce, record, self._limits])
 
     def refused(self, key: str, reason: str) -> None:
         """Note that the keeper could not start it."""
         self._wanted.pop(key, None)
+        runtime, _, module = key.partition(_WARM)
+        if module:
+            return self.warming.failed(runtime, module, reason)
         before = self._unfit.get(key)
         pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
         if before is None or before.reason != reason:
@@ -204,13 +245,15 @@ class Zygotes:
             answer(None, 0)
         if not zygote.ready and zygote.key in self._wanted:
             self.refused(zygote.key, "its zygote ended before it was ready, see the daemon's log")
+        elif zygote.module and zygote.ready:
+            self.warming.failed(zygote.runtime, zygote.module, "its warm zygote died under its jobs")
         self._wanted.pop(zygote.key, None)
         self._events.died(generation)
 
     def _forget(self, zygote: Zygote) -> None:
         if self._newest.get(zygote.key) is zygote:
             del self._newest[zygote.key]
-        if zygote.alone:
+        if zygote.alone or zygote.module:
             self._runtimes.pop(zygote.key, None)
 
     def next_try(self) -> float:
@@ -239,7 +282,7 @@ class Zygotes:
         """End zygotes that are old or long idle; return when to look again (trio's clock)."""
         again = math.inf
         for zygote in self.all():
-            if zygote.attempts or not zygote.ready or (zygote.key == DEFAULT and not zygote.old):
+            if zygote.attempts or not zygote.ready or (self._is_needed(zygote) and not zygote.old):
                 continue
             end = zygote.idle_since if zygote.old else zygote.idle_since + IDLE
             if end <= now:
@@ -248,10 +291,16 @@ class Zygotes:
                 again = min(again, end)
         return again
 
+    def _is_needed(self, zygote: Zygote) -> bool:
+        """Tell whether it stays when it is idle: jobs of warm zygotes go to their cold one at any time."""
+        return zygote.key == DEFAULT or any(warm.runtime == zygote.key for warm in self.all_warm())
+
     def _retire(self, zygote: Zygote) -> None:
         del self._by_generation[zygote.generation]
         self._forget(zygote)
         self._tell_keeper({"want": "retire", "generation": zygote.generation})
+        if zygote.module:
+            self.idle.set()  # its cold one may go by now
         zygote.scope.cancel()
         zygote.channel.close()
 
@@ -272,9 +321,11 @@ class Zygotes:
 
     async def _end_if_never_ready(self, zygote: Zygote) -> None:
         """Have one ended whose interpreter hangs before it says anything; its jobs get a reason to wait."""
-        await trio.sleep(START)
+        patience = self.warming.patience(zygote.runtime, zygote.module) if zygote.module else START
+        await trio.sleep(patience)
         if not zygote.ready:
-            self.refused(zygote.key, f"its interpreter has not come up within {START:g} s")
+            what = "its import" if zygote.module else "its interpreter"
+            self.refused(zygote.key, f"{what} has not come up within {patience:g} s")
             self._tell_keeper({"want": "kill", "generation": zygote.generation})
 
     async def _push(self, zygote: Zygote) -> None:
@@ -288,7 +339,7 @@ class Zygotes:
         """Take what it said; False when it is gone."""
         messages, open_ = zygote.channel.receive()
         self._hear(zygote, messages)
-        return open_
+        return open_ and not zygote.scope.cancel_called
 
     def _hear(self, zygote: Zygote, messages: list[list[Any]]) -> None:
         for name, *rest in messages:
@@ -301,12 +352,18 @@ class Zygotes:
             return
         if about["protocol"] != PROTOCOL:
             return self.refused(zygote.key, f"its sidecar speaks zygote protocol {about['protocol']}, we {PROTOCOL}")
+        if zygote.module and about.get("cold", _TOO_OLD) is not None:
+            self.refused(zygote.key, about.get("cold", _TOO_OLD))
+            self._retire(zygote)  # and end it: its import may have left threads that go on, and processes
+            return self._tell_keeper({"want": "kill", "generation": zygote.generation})
         zygote.ready = True
         zygote.idle_since = trio.current_time()
         self._wanted.pop(zygote.key, None)
         self._unfit.pop(zygote.key, None)
         if zygote.old:
             self.idle.set()
+        elif zygote.module:
+            self.warming.ready(zygote)
         self._events.present(zygote.generation, {(seq, number) for seq, number in about["attempts"]})
         self._events.changed()
 
@@ -324,6 +381,12 @@ class Zygotes:
             zygote.send(["recorded", ending.seq, ending.number])
             return self._events.unborn((ending.seq, ending.number), ending.tail.decode())
         self._events.exited(ending, zygote.generation)
+
+    def _told_stale(self, zygote: Zygote, seq: int, number: int) -> None:
+        if zygote.ready:  # else said to the daemon before us: its hello will show that it has no such attempt
+            self.warming.changed(zygote)
+            self.replace(zygote)
+            self._events.stale((seq, number))
 
     def _told_output(self, zygote: Zygote, key: list[int], data: bytes, place: int) -> None:
         self._events.wrote((key[0], key[1]), data, place)

@@ -1,8 +1,9 @@
 """The zygote: owns an attempt from fork to empty tree. Its process, deadline, output, result and exit status.
 
 It runs in the interpreter of the jobs, single-threaded, in one blocking loop, so that fork is safe. It imports nothing
-of a user's before a fork. It knows no job states and no database: it is told `start` and `stop`, it tells what
-`exited`, and holds that until it hears `recorded`, so that a daemon may die at any moment and lose nothing.
+of a user's before a fork, unless it is a warm one. It knows no job states and no database: it is told `start` and
+`stop`, it tells what `exited`, and holds that until it hears `recorded`, so that a daemon may die at any moment and
+lose nothing.
 
     begin.py     from the keeper's descriptors to the loop
     channel.py   messages to and from the daemon, batched
@@ -11,6 +12,8 @@ of a user's before a fork. It knows no job states and no database: it is told `s
     attempt.py   one attempt as its zygote sees it
     tree.py      the end of a process tree
     child.py     from fork to the job's first instruction, and the call itself: the job's side
+    warm.py      a module imported ahead of its jobs, and whether that is safe
+    watched.py   the files it came from
     kernel.py    the system calls that Python's standard library does not have
 """
 

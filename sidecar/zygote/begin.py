@@ -34,6 +34,7 @@ def serve() -> None:
     gc.freeze()
     gc.disable()  # this loop makes no cycles; jobs get it back
     zygote.run()
+    os._exit(0)  # what a module registered for its exit is for its jobs to run
 
 
 def _be_as_jobs_are() -> None:

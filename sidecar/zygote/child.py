@@ -13,9 +13,11 @@ import atexit
 import os
 import sys
 from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
+from _thread import _count as count_threads
 from gc import enable as enable_gc
 from mmap import mmap
 from os import _exit, chdir, close, closerange, dup2, getppid, putenv, read, setsid
+from time import monotonic
 from types import CoroutineType
 
 import msgpack
@@ -31,7 +33,10 @@ REPORT_FD, _ORDERS_FD = 3, 4
 NOT_FOUND, NOT_RUNNABLE, FAILED = 127, 126, 1  # exit statuses, as a shell would give them
 _TRACEBACK = 32 * 1024
 _NAME = 200  # characters of a command's name in a message
+WORTH_WARMING = 0.005  # seconds of import above which a job tells how long it took
+kept: list[int] = []  # descriptors that a warm module has left open and jobs may share, ascending
 _memory: mmap
+_import_took = 0.0
 _unpack = msgpack.unpackb
 _pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
 _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
@@ -79,7 +84,11 @@ def become_a_job(parent: int, null: int, output: int, report: int, orders: int) 
     _memory = mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which the next line closes: the map stays
     if orders >= 0:
         dup2(orders, _ORDERS_FD)
-    closerange(4 if orders < 0 else 5, 1 << 30)
+    low = 4 if orders < 0 else 5
+    for fd in kept:
+        closerange(low, fd)
+        low = fd + 1
+    closerange(low, 1 << 30)
     die_with_parent()
     if getppid() != parent:  # it ended before the line above
         _exit(FAILED)
@@ -152,11 +161,10 @@ def call(plan: dict[str, Any], setup: str | None, limit: int) -> int:
     sys.argv = [plan["call"]]
     status = 0
     try:
-        if setup:
-            resolve(setup)()
+        function = _import(plan["call"], setup)
         args = _document(plan["args"]) if "args" in plan else ()
         kwargs = _document(plan["kwargs"]) if "kwargs" in plan else {}
-        result = resolve(plan["call"])(*args, **kwargs)
+        result = function(*args, **kwargs)
         if type(result) is CoroutineType:
             import asyncio
 
@@ -169,6 +177,16 @@ def call(plan: dict[str, Any], setup: str | None, limit: int) -> int:
         status = FAILED
     _finish()
     return status
+
+
+def _import(target: str, setup: str | None) -> Any:
+    global _import_took
+    began = monotonic()
+    if setup:
+        resolve(setup)()
+    function = resolve(target)
+    _import_took = monotonic() - began
+    return function
 
 
 def resolve(target: str) -> Any:
@@ -192,8 +210,8 @@ def _document(packed: bytes) -> Any:
 
 def _finish() -> None:
     """End as an interpreter would: threads joined, exit functions run, output flushed."""
-    if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()
+    if count_threads() and "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()  # joins them; with none it would only touch a hundred pages
     atexit._run_exitfuncs()
     _flush()
 
@@ -209,6 +227,8 @@ def _flush() -> None:
 
 def _report(value: dict[str, Any]) -> None:
     """Write to the report file by way of memory: what the job has made of descriptor 3 by now is the job's."""
+    if _import_took > WORTH_WARMING:
+        value["import"] = _import_took
     data = _pack(value)
     _memory[4 : 4 + len(data)] = data
     # The length goes last: what is killed in between has reported nothing, rather than half.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .watched import Files
+
 PROTOCOL = 2
 _SIGKILL, _SIGCONT = 9, 18
 _CALM = 0.001  # seconds without an event after which a spare is made
@@ -39,6 +41,8 @@ class Zygote:
 
     def __init__(self, channel: Channel, lifeline: int) -> None:
         self.channel = channel
+        self.files: Files | None = None  # of a warm zygote: what its code was loaded from
+        self.cold: str | None = None  # why it could not be warmed
         self.forks = Forks()
         self.poll = epoll()
         self.lifeline = lifeline
@@ -131,7 +135,8 @@ class Zygote:
         for attempt in self.running.values():
             attempt.followed = False
         here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.sweeping), *self.held)]
-        self.channel.send(["hello", nonce, {"pid": self.forks.pid, "protocol": PROTOCOL, "attempts": here}])
+        about = {"pid": self.forks.pid, "protocol": PROTOCOL, "attempts": here, "cold": self.cold}
+        self.channel.send(["hello", nonce, about])
         for message in self.held.values():
             self.channel.send(message)
 
@@ -139,7 +144,21 @@ class Zygote:
         """Become the zygote of this runtime: its path in front, its environment for every job."""
         sys.path[:] = list(dict.fromkeys([*record.get("path", ()), *sys.path]))
         environ.update(record.get("env", {}))
-        self.forks.begin(record)
+        if "warm" in record:
+            self.warm_up(record)
+        else:
+            self.forks.begin(record)
+
+    def warm_up(self, record: dict[str, Any]) -> None:
+        """Import what this zygote's jobs would import, once; they find its setup done."""
+        from . import warm  # others need none of it
+
+        try:
+            self.files = warm.warm_up(record, self.children)
+            self.forks.begin({**record, "setup": None})
+        except warm.Unsafe as error:
+            self.cold = str(error)
+            self.forks.runtime = record  # and no process is forked from here
 
     def told_stop(self, key: list[int], reason: str) -> None:
         """End an attempt before its time: the same escalation as at its deadline."""
@@ -177,6 +196,8 @@ class Zygote:
         key = (seq, number)
         if key in self.running or key in self.held:
             return  # never twice, whatever a confused daemon says
+        if self.files is not None and self.files.look():
+            return self.channel.send(["stale", seq, number])  # nothing ran; where the new code runs is not ours to say
         order = (body, number, *ours)
         try:
             attempt = self.forks.take_spare(order)

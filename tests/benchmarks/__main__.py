@@ -18,12 +18,13 @@ def main() -> None:
     given = parser.parse_args()
     daemon = Daemon(slots=_SLOTS).start()
     os.environ.update(daemon.variables)
-    from . import durable, execution, handoff, idle  # the client looks for the sockets where the environment says
+    from . import durable, execution, handoff, idle, warming  # the client looks where the environment says
 
     try:
         rows = [*idle.memory(daemon), idle.cpu(daemon), handoff.import_time(), execution.latency(daemon)]
         rows += [execution.throughput(daemon, _SLOTS), handoff.stored(daemon), *durable.acks()]
         rows.append(handoff.sent(daemon))
+        rows += warming.rows(daemon, _SLOTS)
     finally:
         daemon.close()
     show(rows)

@@ -29,15 +29,29 @@ def well(stub: Stub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
     for name in ("tmp", "new"):
         (folder / "spool" / name).mkdir(parents=True)
     stub.answer(job())
+    stub.answers["stats"] = {"modules": []}
     stub.answers["ping"] = {**PING, "version": __version__}
     return stub
 
 
-def test_a_healthy_place_gets_a_dozen_lines_that_begin_with_ok(run: Run, well: Stub) -> None:
+def test_a_healthy_place_gets_a_line_for_each_look_that_begins_with_ok(run: Run, well: Stub) -> None:
     result = run("doctor")
     lines = result.stdout.splitlines()
-    assert (result.exit_code, len(lines)) == (0, 12), result.stdout
+    assert (result.exit_code, len(lines)) == (0, 13), result.stdout
     assert all(line.startswith("ok    ") for line in lines)
+
+
+def test_a_module_that_stays_cold_is_named_with_the_reason_and_no_failure(run: Run, well: Stub) -> None:
+    well.answers["stats"] = {
+        "modules": [
+            {"module": "shop.jobs", "state": "warm", "reason": None},
+            {"module": "shop.mail", "state": "cold", "reason": None},
+            {"module": "shop.pay", "state": "cold", "reason": "it starts 1 threads"},
+        ]
+    }
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert "ok    warm modules: shop.jobs; shop.pay stays cold: it starts 1 threads" in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

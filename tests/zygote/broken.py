@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from sidecar.zygote import attempt, begin, child, forks, kernel, loop, tree
+from sidecar.zygote import attempt, begin, child, forks, kernel, loop, tree, warm, watched
 
 
 def no_sweep() -> None:
@@ -59,6 +59,30 @@ def no_mark() -> None:
     attempt.Attempt.begun = lambda self: True  # type: ignore[method-assign]
 
 
+def no_comparing() -> None:
+    """Take whatever a module leaves."""
+    warm.Surroundings.compare = lambda self, after: []  # type: ignore[method-assign]
+
+
+def no_putting_back() -> None:
+    """Leave hooks out for good, and the ids of the zygote in its jobs."""
+
+    def in_job() -> None:
+        warm._forked = True
+
+    warm._in_job = in_job
+
+
+def no_reseeding() -> None:
+    """Leave out the hook of random as well."""
+    warm._NOTHING_TO_MEND += ("random",)  # type: ignore[assignment]
+
+
+def no_looking() -> None:
+    """Run what was loaded, whatever is on the disk."""
+    watched.Files.look = lambda self: False  # type: ignore[method-assign]
+
+
 WAYS: dict[str, Callable[[], None]] = {
     way.__name__: way
     for way in (
@@ -72,6 +96,10 @@ WAYS: dict[str, Callable[[], None]] = {
         no_spares,
         no_end_of_spares,
         no_mark,
+        no_comparing,
+        no_putting_back,
+        no_reseeding,
+        no_looking,
     )
 }
 

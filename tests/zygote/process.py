@@ -91,14 +91,18 @@ class ZygoteProcess:
 
     def wait_for(self, *start: Any, seconds: float = 20.0) -> list[Any]:
         """Wait for a message that begins so, keeping the others."""
+        return self.wait_for_one(list(start), seconds=seconds)
+
+    def wait_for_one(self, *starts: list[Any], seconds: float = 20.0) -> list[Any]:
+        """Wait for a message that begins in one of these ways, keeping the others."""
         deadline = time.monotonic() + seconds
         while True:
             for message in self.said:
-                if message[: len(start)] == list(start):
+                if any(message[: len(start)] == start for start in starts):
                     self.said.remove(message)
                     return message
             left = deadline - time.monotonic()
-            assert left > 0, f"the zygote did not say {start} in {seconds} s, but {self.said}"
+            assert left > 0, f"the zygote did not say {starts} in {seconds} s, but {self.said}"
             select.select([self.channel.sock], [], [], left)
             messages, _ = self.channel.receive()
             self.said += messages
