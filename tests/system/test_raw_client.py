@@ -165,7 +165,8 @@ def test_a_status_has_the_keys_of_the_document(shared_daemon: Daemon) -> None:
     status = finished(shared_daemon, job)
     assert set(status) == {
         "id", "state", "outcome", "queue", "priority", "target", "submitted", "due", "expires", "started", "finished",
-        "attempts", "failures", "interruptions", "cancel_wanted", "waiting", "reason", "error", "result_error",
+        "attempts", "failures", "interruptions", "cancel_wanted", "waiting", "cold", "reason", "error",
+        "result_error",
     }  # fmt: skip
     assert set(status["attempts"][0]) == {
         "number", "started", "ended", "reason", "status", "signal", "user", "system", "max_rss", "dropped",
