@@ -337,11 +337,21 @@ class Store:
         )
         return [Summary(*row) for row in rows]
 
-    def stats(self) -> list[tuple[str, str, str | None, int]]:
-        """Return (queue, state, outcome, jobs); reads every job."""
-        return self._db.execute(
-            "SELECT queue, state, outcome, count(*) FROM job JOIN lane ON lane.id = job.lane GROUP BY 1, 2, 3"
+    def stats(self, beyond: int, most: int = 10_000) -> tuple[list[tuple[str, str, str | None, int]], int | None]:
+        """Return (queue, state, outcome, jobs) of the next jobs in the order of arrival, and where to go on after them.
+
+        Reads each of them, a million in half a second: so a part at a time, from 0 until it says None.
+        """
+        (first,) = self._db.execute("SELECT min(seq) FROM job WHERE seq > ?", (beyond,)).fetchone()
+        if first is None:
+            return [], None
+        last = first + most - 1
+        rows = self._db.execute(
+            "SELECT queue, state, outcome, count(*) FROM job JOIN lane ON lane.id = job.lane"
+            " WHERE seq BETWEEN ? AND ? GROUP BY 1, 2, 3",
+            (first, last),
         ).fetchall()
+        return rows, last
 
     def bytes(self) -> int:
         """Return the size of what is kept, without what was freed."""

@@ -242,6 +242,19 @@ def test_a_checkpoint_is_due_after_enough_changes_and_then_no_more(store: Store)
 @pytest.mark.parametrize("queues", [["default"], ["default", "mail"]])
 def test_stats_count_by_queue_state_and_outcome(store: Store, queues: list[str]) -> None:
     put(store, *[job(number)._replace(queue=queue) for number, queue in enumerate(queues)], job(9, rejected="x"))
-    assert set(store.stats()) == {
+    rows, after = store.stats(0)
+    assert set(rows) == {
         *((queue, "queued", None, 1) for queue in queues), ("default", "done", "rejected", 1),
     }  # fmt: skip
+    assert after is not None and store.stats(after) == ([], None)
+
+
+def test_stats_come_in_parts_that_skip_what_is_deleted(store: Store) -> None:
+    put(store, *[job(number) for number in range(10)])
+    with store.transaction():
+        store._db.execute("DELETE FROM job WHERE seq BETWEEN 3 AND 8")
+    parts, at = [], 0
+    while at is not None:
+        rows, at = store.stats(at, 2)
+        parts += [count for *_, count in rows]
+    assert parts == [2, 2]
