@@ -397,3 +397,12 @@ def parse_report(data: bytes) -> dict[str, Any]:
     if type(took) is float and 0 <= took < YEAR:
         report["import"] = took
     return report
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """Return a stored job's options; none where its record was damaged, which its attempt comes upon and fails of."""
+    try:
+        options = wire.unpack(body)
+    except BadFrame:
+        return {}
+    return options if type(options) is dict else {}

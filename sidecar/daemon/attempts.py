@@ -19,7 +19,7 @@ from .. import wire
 from ..config import Config
 from ..job import Ending, Event, Outcome, State
 from ..policy import conclude, why_lost
-from ..protocol import parse_report
+from ..protocol import parse_report, read_body
 from ..rows import Conclusion, Running
 from ..store import Store
 from .watch import Watch
@@ -195,7 +195,7 @@ class Attempts(Events):
 
     def _conclude(self, running: Running, ending: Ending) -> Conclusion:
         report = parse_report(ending.report)
-        options = wire.unpack(running.body)
+        options = read_body(running.body)
         before = (running.failures, running.interruptions, running.crashes)
         event, due, counts, error = conclude(
             ending, report, options, before, bool(running.cancel_wanted), random.random()

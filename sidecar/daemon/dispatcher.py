@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import trio
 
-from .. import wire
 from ..config import Config
 from ..job import Claim, State
-from ..protocol import show_id
+from ..protocol import read_body, show_id
 from ..rows import Lane
 from ..store import Store
 from .attempts import Attempts, Recorded
@@ -141,7 +140,7 @@ class Dispatcher:
     def _claim(self, store: Store, start: Start, seq: int, now: float) -> Start:
         zygote = start.zygote
         if self._warming.concerns(zygote.key):
-            zygote = self._warming.pick(zygote, wire.unpack(store.body(seq)))
+            zygote = self._warming.pick(zygote, read_body(store.body(seq)))
         return start._replace(claim=store.claim(seq, zygote.generation, now), zygote=zygote)
 
     def imported(self, lane: int, call: str, seconds: float) -> None:
@@ -169,7 +168,7 @@ class Dispatcher:
         for start in starts:
             claim, lane, zygote = start
             key = (claim.seq, claim.number)
-            options = wire.unpack(claim.body)
+            options = read_body(claim.body)
             order = self._order(claim, lane, options)
             self._attempts.enter(key, claim.id, zygote.generation, order[0], order[1])
             zygote.old = zygote.old or zygote.alone  # it was started for this attempt

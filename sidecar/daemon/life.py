@@ -16,10 +16,10 @@ from typing import Any
 
 import trio
 
-from .. import wire
 from ..config import BadConfig, Config, load
 from ..errors import NoSpace, SidecarError
 from ..places import SPOOL
+from ..protocol import read_body
 from ..store import Store
 from .attempts import Attempts
 from .datagrams import Datagrams
@@ -211,7 +211,7 @@ class Daemon:
             self.zygote(**order)
         for running in store.running():
             key = (running.seq, running.number)
-            options = wire.unpack(running.body)
+            options = read_body(running.body)
             timeout, grace = options.get("timeout", self.config.timeout), options.get("grace", self.config.grace)
             self.attempts.enter(key, running.id, running.generation, timeout, grace)
             zygote = self.zygotes.get(running.generation)
