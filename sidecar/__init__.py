@@ -11,7 +11,7 @@ The map. A job passes through the rooms as data does; imports go only downwards 
     protocol    words: verbs and fields, checked        wire    bytes <-> values        config    settings
     policy      what follows from a job's options       job     states, outcomes, the table of steps
     disk        what of it is asked of the kernel       places  where sockets are               boot      our own start
-    errors      everything that can go wrong
+    errors      everything that can go wrong            crashpoints  where tests have us die
 """
 
 __version__ = "0.1.0"

@@ -32,6 +32,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 
+from .crashpoints import crash
 from .disk import SyncedFile, sync_names
 from .errors import NoSpace, SidecarError
 from .job import Claim, Ending, Job, Outcome, State, after
@@ -78,6 +79,7 @@ class Store:
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}").fetchall()
             self._prepare()
+            crash and crash("open.opened")
             self._checkpoint("TRUNCATE")
             self._log = SyncedFile(f"{self.path}-wal")
             sync_names(folder)
@@ -108,10 +110,12 @@ class Store:
 
         Raises StoreError: the store cannot go on, nothing may be called synced any more.
         """
+        crash and crash("sync.begun")
         try:
             self._log.sync()
         except OSError as error:
             raise self._trouble("sync", error) from error
+        crash and crash("sync.done")
 
     def _trouble(self, doing: str, error: Exception) -> SidecarError:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
@@ -398,7 +402,9 @@ class Store:
         self._changes_at_checkpoint = self._db.total_changes
 
     def _checkpoint(self, mode: str) -> int:
+        crash and crash("checkpoint.begun")
         busy, pages, moved = self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        crash and crash("checkpoint.done")
         if busy or pages != moved:  # nobody else can have it open: it did not do what it was asked
             raise StoreError(f"cannot checkpoint store {self.path}: {moved} of {pages} pages moved")
         return int(pages)

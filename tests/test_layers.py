@@ -18,7 +18,7 @@ ROOT = Path(sidecar.__file__).parent
 # From the roof to the ground, as the map in sidecar/__init__.py: a room imports from itself and from below.
 ROOMS = (
     "__main__", "cli", "daemon", "keeper", "zygote", "client", "store", "rows", "protocol", "wire", "config", "policy",
-    "job", "disk", "errors", "places", "boot",
+    "job", "disk", "errors", "places", "boot", "crashpoints",
 )  # fmt: skip
 
 # Which rooms may import what is not everybody's; anything outside the standard library that is not named is nobody's.

@@ -17,6 +17,7 @@ import trio
 
 from .. import wire
 from ..config import Config
+from ..crashpoints import crash
 from ..job import Ending, Event, Outcome, State
 from ..policy import conclude, why_lost
 from ..protocol import parse_report, read_body
@@ -135,6 +136,7 @@ class Attempts(Events):
         key = (ending.seq, ending.number)
         if key in self._recording:
             return
+        crash and crash("record.heard")
         self._recording.add(key)
         self._writer.queue(
             lambda store: self._record(store, ending), lambda recorded: self._over(key, generation, recorded)
@@ -218,6 +220,7 @@ class Attempts(Events):
         )
 
     def _over(self, key: Key, generation: int | None, recorded: Recorded | None) -> None:
+        crash and crash("record.committed")
         self._recording.discard(key)
         self._leave(key)
         zygote = None if generation is None else self.zygotes.get(generation)

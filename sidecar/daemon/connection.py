@@ -25,6 +25,7 @@ import trio
 
 from .. import wire
 from ..config import Limits
+from ..crashpoints import crash
 from ..errors import BadFrame, BadRequest, Internal, NotAllowed, SidecarError, TooLarge
 from ..job import Job
 from ..protocol import RequestError, parse_request, refused, replied, show_id
@@ -281,6 +282,7 @@ class Connection:
 
     def _store(self, submits: list[Submit]) -> None:
         """Have jobs committed, those who want that synced too, and answer each with what is true by then."""
+        crash and crash("intake.read")
         self._busy += len(submits)
         self._storing += sum(submit.size for submit in submits)
         stored = [submit for submit in submits if submit.ack == "stored"]
@@ -299,6 +301,7 @@ class Connection:
         for number, job, ack, _ in submits:
             self._out += wire.frame(replied(number, {"id": show_id(job.id), "ack": ack}))
         self._try_to_send()
+        submits and crash and crash("ack.sent")
         if self._out:
             self._unsent.set()
         self._answered(submits)

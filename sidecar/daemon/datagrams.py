@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import trio
 
+from ..crashpoints import crash
 from ..errors import NoSpace
 from ..job import Job
 from .intake import Intake
@@ -89,8 +90,11 @@ class Datagrams:
             batch = self._peek()
             if batch.size:
                 taken += batch.datagrams
+                crash and crash("intake.peeked")
                 await self._store(batch.jobs)
+                crash and crash("intake.stored")
                 await self._consume(batch)
+                crash and crash("intake.consumed")
                 self._intake.quarantine.acquit("datagrams")
             elif not readable or not await self._drop_empty():
                 self._wary = _lets_descriptors_through(self._sock)

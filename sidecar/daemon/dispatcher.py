@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import trio
 
 from ..config import Config
+from ..crashpoints import crash
 from ..job import Claim, State
 from ..protocol import read_body, show_id
 from ..rows import Lane
@@ -164,6 +165,7 @@ class Dispatcher:
 
     def start(self, starts: list[Start]) -> None:
         """Hand committed claims to their zygotes; those that must not begin twice when that is on the disk."""
+        starts and crash and crash("claim.committed")
         careful: list[tuple[Start, list[Any]]] = []
         for start in starts:
             claim, lane, zygote = start
@@ -178,11 +180,13 @@ class Dispatcher:
             else:
                 self._tell(start, ["start", *key, *order])
         self._zygotes.flush()
+        starts and crash and crash("claim.told")
         if careful:
             self._syncer.put(lambda: self._start_synced(careful), lambda error: None)
 
     def _start_synced(self, careful: list[tuple[Start, list[Any]]]) -> None:
         """Start what no power cut can make us start again; what was given back meanwhile is passed over."""
+        crash and crash("claim.synced")
         for start, order in careful:
             key = (start.claim.seq, start.claim.number)
             if self._attempts.untold.get(key) is start:  # it may be a later claim's, which is not synced yet

@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from ..config import BadConfig, Config, load
+from ..crashpoints import crash
 from ..errors import NoSpace, SidecarError
 from ..places import SPOOL
 from ..protocol import read_body
@@ -166,6 +167,7 @@ class Daemon:
             async with trio.open_nursery() as services:
                 self.services = services
                 self.recover(store, inherited)
+                crash and crash("open.recovered")
                 services.start_soon(self.keeper.listen, self.orders())
                 services.start_soon(self.keeper.beat)
                 services.start_soon(self.watch_lifeline)

@@ -16,6 +16,7 @@ import time
 
 import trio
 
+from ..crashpoints import crash
 from ..errors import NoSpace
 from ..job import Job
 from .intake import Intake
@@ -79,6 +80,7 @@ class Spool:
                 break
         if taken:
             await self._intake.store([job for _, job in taken])
+            crash and crash("intake.spooled")
         for name, _ in taken:
             os.unlink(os.path.join(self._new, name))
         self._intake.quarantine.acquit("spool")

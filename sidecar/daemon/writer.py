@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
+from ..crashpoints import crash
 from ..errors import Internal, NoSpace, SidecarError
 from ..store import Store, StoreError
 from .space import Space
@@ -204,6 +205,7 @@ class Writer:
                 for change in changes:
                     change.result = change.apply(self._store)
                 claimed = [] if self._space and self._space.exhausted else claims.claim(self._store)
+                crash and crash("commit.begun")
         except NoSpace as error:
             self._refuse(changes, error)
             claims.reconsider()
@@ -211,6 +213,7 @@ class Writer:
         except StoreError:
             self._changes[:0] = changes
             raise
+        crash and crash("commit.done")
         self.commits += 1
         for change in changes:
             if change.done is not None:

@@ -15,6 +15,7 @@ import signal
 import time
 from math import inf
 
+from ..crashpoints import crash
 from . import daemon
 from .daemon import LOADED, LOADING, READY, SERVING, Daemon
 from .notify import Notifier, say
@@ -84,6 +85,7 @@ class Daemons:
         except OSError as error:
             say(f"cannot start a daemon: {error.strerror}")
             return None
+        crash and crash("keeper.spawned")
         self.book[found.pid] = found
         return found
 
@@ -108,6 +110,7 @@ class Daemons:
         one = self.current
         if one is None or one.stage != LOADED or self._zygotes.mourned:
             return
+        crash and crash("keeper.go")
         one.stage = SERVING
         one.hear(time.monotonic())
         for zygote in self._zygotes.living():

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from math import inf
 
 from .. import __version__
+from ..crashpoints import crash
 from . import ground
 from .daemon import Daemon
 from .daemons import Daemons, ending
@@ -52,6 +53,7 @@ class Keeper:
         self._kill_at = inf
         self._announced = False
         self._wakeup = _catch_signals()
+        crash and crash("keeper.bound")
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
@@ -162,9 +164,11 @@ class Keeper:
                 if pid in self._zygotes.book:
                     os.kill(pid, signal.SIGCONT)
             elif pid in self._daemons.book:
+                crash and crash("keeper.daemon_reaped")
                 self._on_packets(self._daemons.book[pid])  # its last words
                 self._daemons.ended(self._daemons.book.pop(pid), status)
             elif pid in self._zygotes.book:
+                crash and crash("keeper.zygote_reaped")
                 self._zygotes.ended(self._zygotes.book.pop(pid), ending(status), self._finishing)
             else:
                 self._zygotes.forget(pid)
@@ -173,6 +177,7 @@ class Keeper:
     def _sweep(self) -> None:
         """Go on ending what dead zygotes left, and report those of which nothing is left."""
         for generation in self._zygotes.sweep(set(self._daemons.book)):
+            crash and crash("keeper.swept")
             self._daemons.tell({"do": "dead", "generation": generation})
         self._daemons.go()
 

@@ -15,6 +15,7 @@ import time
 from math import inf
 
 from .. import boot
+from ..crashpoints import crash
 from ..zygote.tree import Children
 from . import spawn
 from .notify import say
@@ -75,6 +76,7 @@ class Zygotes:
             except BaseException:
                 ours.close()
                 raise
+        crash and crash("keeper.zygote_started")
         self._generation += 1
         zygote = self.book[pid] = Zygote(pid, self._generation, key, ours)
         return zygote

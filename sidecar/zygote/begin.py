@@ -15,7 +15,7 @@ from .loop import Zygote
 
 _NOT_FOR_JOBS = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
                  "INVOCATION_ID", "JOURNAL_STREAM", "LD_BIND_NOW", "SIDECAR_CONFIG", "SIDECAR_SLOTS",
-                 "SIDECAR_DEATHS")  # fmt: skip
+                 "SIDECAR_DEATHS", "SIDECAR_CRASH_AT", "SIDECAR_CRASH_MARK")  # fmt: skip
 _FROM_ROOT = ("PATH", "HOME", "USER", "LANG", "TZ")
 
 

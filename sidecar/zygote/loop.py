@@ -17,6 +17,7 @@ from os import WNOHANG, _exit, close, environ, wait4, waitpid
 from select import EPOLLIN, EPOLLOUT, epoll
 from time import monotonic, sleep, time
 
+from ..crashpoints import crash
 from . import tree
 from .attempt import ESCALATION, KILLED, RUNNING, SPARE, SWEEPING, TERMINATED, Attempt, Key
 from .channel import Channel
@@ -188,6 +189,7 @@ class Zygote:
     def told_recorded(self, seq: int, number: int) -> None:
         """Forget an ending that the store has."""
         self.held.pop((seq, number), None)
+        crash and crash("reap.forgotten")
 
     # -- an attempt begins --------------------------------------------------------------------------------------
 
@@ -198,6 +200,7 @@ class Zygote:
             return  # never twice, whatever a confused daemon says
         if self.files is not None and self.files.look():
             return self.channel.send(["stale", seq, number])  # nothing ran; where the new code runs is not ours to say
+        crash and crash("spawn.told")
         order = (body, number, *ours)
         try:
             attempt = self.forks.take_spare(order)
@@ -206,6 +209,7 @@ class Zygote:
                 self.watch(attempt)
         except OSError as error:
             return self.hold(key, _stillborn(seq, number, error))
+        crash and crash("spawn.forked")
         attempt.key = key
         self.running[key] = attempt
         attempt.grace = grace
@@ -213,6 +217,7 @@ class Zygote:
         attempt.deadline = monotonic() + timeout
         if attempt.deadline < self.alarm:
             self.alarm = attempt.deadline
+        crash and crash("spawn.booked")
 
     def watch(self, attempt: Attempt) -> None:
         """Hear of the end of its main process, and of its output."""
@@ -316,6 +321,7 @@ class Zygote:
 
     def on_main_gone(self, attempt: Attempt) -> None:
         """Its main process has ended, and is a zombie that holds its number: end its group, reap it, sweep."""
+        crash and crash("reap.gone")
         self.poll.unregister(attempt.pidfd)
         del self.mains[attempt.pidfd]
         close(attempt.pidfd)
@@ -338,6 +344,7 @@ class Zygote:
             return self.look_again()
         if self.unreaped:
             self.unreaped = [other for other in self.unreaped if other is not attempt]
+        crash and crash("reap.reaped")
         attempt.stage = SWEEPING
         del self.running[attempt.key]
         self.sweeping.append(attempt)
@@ -380,6 +387,7 @@ class Zygote:
         """Tell an ending, and keep it until it is recorded."""
         self.held[key] = message
         self.channel.send(message)
+        crash and crash("reap.held")
 
     def on_keeper_gone(self) -> None:
         """Nobody holds us any more: leave nothing behind."""
