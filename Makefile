@@ -4,9 +4,10 @@
 #   make test          the whole suite, on the newest versions of what we depend on
 #   make test-oldest   the same suite on the oldest ones (Debian 12's); they want Python 3.11, see PYTHON
 #   make lint          ruff and mypy
+#   make torture       kills, power cuts, failing disks: ten minutes; TORTURE=long takes hours, SEED and PARTS repeat one
 #   make bench         the figures of this machine, beside Redis where it is installed; JSON=file writes them too
 #
-# One goal needs more: the system tests build uWSGI, which takes a C compiler and Python's headers.
+# Two need more: the system tests build uWSGI, which takes a C compiler and Python's headers; the torture takes cc too.
 
 PYTHON ?= python3
 TESTS ?= tests
@@ -16,7 +17,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # A plain path entry: the default hook for editable packages costs every interpreter milliseconds at its start.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-.PHONY: help demo test test-oldest lint bench clean
+.PHONY: help demo test test-oldest torture lint bench clean
 
 help:
 	@awk '/^$$/ { exit } { sub(/^# ?/, ""); print }' Makefile
@@ -29,6 +30,9 @@ test: $(VENV)/.test
 
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(TESTS)
+
+torture: $(VENV)/.run
+	$(VENV)/bin/python -m tests.torture $(PARTS) --size $(or $(TORTURE),usual) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
