@@ -61,7 +61,8 @@ def test_threads_make_distinct_ids() -> None:
 
 
 def tails_of_a_child_and_its_parent(restore_pool: bool) -> tuple[set[bytes], set[bytes]]:
-    ids.make()  # the pool is not empty
+    ids._pool.clear()
+    ids.make()  # fills the pool: it lasts for what both make of it
     pool = list(ids._pool)
     read, write = os.pipe()
     child = os.fork()
