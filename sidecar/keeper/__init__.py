@@ -50,8 +50,11 @@ def prepare(settings: Settings, environ: dict[str, str]) -> Keeper:
     ground.keeper_lock(settings.state_dir)
     ground.runtime_folder(settings.runtime_dir)
     ground.runtime_lock(settings.runtime_dir)
-    life = ground.life_lock(settings.state_dir)
     instance = ground.instance(settings.state_dir)
+    life = ground.life_lock(settings.state_dir)
+    if not ground.is_ours(life, ground.ORDERLY):
+        strays.end(instance, ground.REMAINS)  # who hangs does not hear that its keeper is gone
+        ground.insist(life, settings.state_dir)
     left = strays.end(instance, ground.REMAINS)
     if left:
         say(f"{left} processes of an earlier life do not end; going on without them")

@@ -16,7 +16,8 @@ from contextlib import suppress
 
 from ..errors import SidecarError
 
-REMAINS = 10.0  # seconds in which what a killed keeper left must have ended
+ORDERLY = 5.0  # seconds in which what a killed keeper left ends by itself
+REMAINS = 10.0  # seconds in which it must have ended when it was killed
 
 
 class CannotServe(SidecarError):
@@ -75,14 +76,22 @@ def runtime_lock(runtime: str) -> int:
 
 
 def life_lock(state: str) -> int:
-    """Wait until nothing of an earlier keeper lives, and return the lock for ours to inherit."""
-    fd = _open_lock(f"{state}/life.lock", os.O_RDWR | os.O_CREAT)
-    if not _lock(fd) and not _lock_in_time(fd, REMAINS):
+    """Return the lock that daemon and zygotes inherit: as long as one of an earlier keeper lives, it is not ours."""
+    return _open_lock(f"{state}/life.lock", os.O_RDWR | os.O_CREAT)
+
+
+def is_ours(life: int, seconds: float) -> bool:
+    """Wait until nothing of an earlier keeper lives; False when something still does after `seconds`."""
+    return _lock(life) or _lock_in_time(life, seconds)
+
+
+def insist(life: int, state: str) -> None:
+    """Take the lock now that all were ended whom we know. Raises CannotServe."""
+    if not is_ours(life, ORDERLY):
         raise CannotServe(
             f"cannot serve: processes of an earlier sidecar still hold {state}/life.lock, "
             "end them (fuser shows which) and start again"
         )
-    return fd
 
 
 def _open_lock(path: str, flags: int) -> int:

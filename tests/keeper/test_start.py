@@ -127,10 +127,23 @@ def locks() -> str:
     return Path("/proc/locks").read_text()
 
 
-def test_it_gives_up_with_a_sentence_when_the_remains_do_not_end(keeper: MakeKeeper, folders: Folders) -> None:
+IMPATIENT = "import sidecar.keeper.ground as ground; ground.ORDERLY = 0.3"
+
+
+def test_a_process_of_ours_that_hangs_is_ended_and_keeps_nobody_out(keeper: MakeKeeper, folders: Folders) -> None:
+    folders.script("zygote", lifeline="linger")
+    first = keeper().serve()
+    hanging = first.default()["pid"]
+    first.kill()
+    folders.script("zygote")
+    keeper(IMPATIENT).serve()
+    assert not alive(hanging)
+
+
+def test_it_gives_up_with_a_sentence_when_somebody_unknown_holds_the_lock(keeper: MakeKeeper, folders: Folders) -> None:
     folders.script("zygote", lifeline="linger")
     keeper().serve().kill()
-    second = keeper("import sidecar.keeper.ground as ground; ground.REMAINS = 0.3").start()
+    second = keeper(f"{IMPATIENT}; {NO_STRAYS}").start()
     assert second.wait() == 1
     assert "cannot serve: processes of an earlier sidecar still hold" in second.log()
 
