@@ -18,12 +18,12 @@ def main() -> None:
     given = parser.parse_args()
     daemon = Daemon(slots=_SLOTS).start()
     os.environ.update(daemon.variables)
-    from . import durable, execution, handoff, idle, warming  # the client looks where the environment says
+    from . import durable, execution, handoff, idle, intake, warming  # the client looks where the environment says
 
     try:
         rows = [*idle.memory(daemon), idle.cpu(daemon), handoff.import_time(), execution.latency(daemon)]
-        rows += [execution.throughput(daemon, _SLOTS), handoff.stored(daemon), *durable.acks()]
-        rows.append(handoff.sent(daemon))
+        rows += [execution.throughput(daemon, _SLOTS), execution.commands(daemon, _SLOTS)]
+        rows += [handoff.stored(daemon), *durable.acks(), handoff.sent(daemon), *intake.intake(daemon)]
         rows += warming.rows(daemon, _SLOTS)
     finally:
         daemon.close()

@@ -13,6 +13,7 @@ from ..waiting import eventually
 from .table import Row, timed
 
 _JOBS = 3000
+_COMMANDS = 1500
 _SINGLES = 150
 _IDLE = 0.005  # seconds
 _FORKS = """
@@ -44,6 +45,40 @@ def throughput(daemon: Daemon, slots: int) -> Row:
         f"isolated no-op Python calls, stored, {slots} slots", "jobs/s", rate, None,
         "bare fork + exit + wait loop", bare, "≥ 1,200",
     )  # fmt: skip
+
+
+_EXECS = """
+import os, sys, time
+count, width, before = int(sys.argv[1]), int(sys.argv[2]), time.perf_counter()
+for number in range(count + width):
+    if number >= width:
+        os.wait()
+    if number < count and os.fork() == 0:
+        os.execv("/bin/true", ["true"])
+print((time.perf_counter() - before) / count)
+"""
+
+
+def commands(daemon: Daemon, slots: int) -> Row:
+    """Run a command that does nothing, beside a loop that forks and executes as many at a time."""
+    true = options(ack="sent", timeout=60)
+    true.submit(["/bin/true"]).wait(timeout=30)
+    before = _bare_exec(slots)
+    start = time.perf_counter()
+    for _ in range(_COMMANDS - 1):
+        true.submit(["/bin/true"])
+    true.submit(["/bin/true"]).wait(timeout=120)
+    rate = _COMMANDS / (time.perf_counter() - start)
+    bare = 2 / (before + _bare_exec(slots))
+    return Row(
+        f"commands (/bin/true), {slots} slots", "jobs/s", rate, None,
+        f"bare fork + exec loop, {slots} wide", bare, "ratio ≥ 0.70",
+    )  # fmt: skip
+
+
+def _bare_exec(width: int, count: int = 600) -> float:
+    command = [sys.executable, "-I", "-S", "-c", _EXECS, str(count), str(width)]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 def bare_fork(count: int = 1000) -> float:
