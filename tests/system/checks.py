@@ -13,6 +13,13 @@ def alive(pid: int) -> bool:
         return False
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as editors and deploys do: whoever reads it finds the old text or the new, never half of one."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
 def lines(path: Path) -> list[str]:
     """Return the lines that jobs left."""
     return path.read_text().splitlines() if path.exists() else []

@@ -19,7 +19,7 @@ from sidecar.daemon.warming import MOST, SETTLED
 from tests.daemon_process import Daemon
 from tests.waiting import eventually
 
-from .checks import alive
+from .checks import alive, write_whole
 
 WORK = "import time\nbegan = time.monotonic()\nwhile time.monotonic() - began < 0.02: pass\n"  # as slow as an ORM, say
 TELL = (
@@ -36,7 +36,7 @@ def app(daemon: Daemon, tmp_path: Path) -> App:
 
     def write(**modules: str) -> Options:
         for name, source in modules.items():
-            (tmp_path / f"{name}.py").write_text(source)
+            write_whole(tmp_path / f"{name}.py", source)
         runtime = {"kind": "python", "interpreter": sys.executable, "path": [str(tmp_path)], "cwd": str(tmp_path)}
         return connect(str(daemon.runtime)).options(runtime=runtime, timeout=60)
 
