@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 
 from .runner import PARTS, SIZES, run
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--size", choices=SIZES, default="usual")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what runs is ended too
     print(f"torture: seed {given.seed}, {SIZES[given.size]}", flush=True)
     sys.exit(not run(given.parts or list(PARTS), SIZES[given.size], given.seed))
 
