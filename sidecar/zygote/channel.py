@@ -10,6 +10,7 @@ from __future__ import annotations
 from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
 from collections import deque
 from os import close
+from struct import Struct
 from sys import byteorder
 
 import msgpack
@@ -24,6 +25,7 @@ PACKET = 64 * 1024
 _IN_A_FILE = b"\xc0"  # nil instead of an array
 _ROOM = PACKET + 1024
 _ANCILLARY = CMSG_SPACE(4)
+_HEAD = Struct(">BI")  # of an array: 0xdd and how many messages there are
 
 _unpack = msgpack.unpackb
 pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
@@ -62,13 +64,20 @@ class Channel:
 
     def _close_batch(self) -> None:
         if self._batch:
-            packet = b"\xdd" + len(self._batch).to_bytes(4, "big") + b"".join(self._batch)
-            self._waiting.append((packet, None))
+            self._waiting.append((_HEAD.pack(0xDD, len(self._batch)) + b"".join(self._batch), None))
             self._batch.clear()
             self._size = 0
 
     def flush(self) -> bool:
         """Write what the socket takes; True when nothing is left. Raises OSError when the peer is gone."""
+        if self._batch and not self._waiting:  # nearly always; then the queue is left untouched, and its pages
+            try:
+                self.sock.send(_HEAD.pack(0xDD, len(self._batch)) + b"".join(self._batch))
+            except BlockingIOError:
+                return False
+            self._batch.clear()
+            self._size = 0
+            return True
         self._close_batch()
         while self._waiting:
             packet, fd = self._waiting[0]

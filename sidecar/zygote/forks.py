@@ -33,13 +33,9 @@ class Forks:
         self.null = open_fd(devnull, O_RDWR | O_CLOEXEC)
         self.runtime: dict[str, Any] | None = None  # the record; no process before it is known
         self.result_limit = self.output_limit = 0
+        self.report_limit = 0  # bytes of report that a job may leave
         self.spares: list[Attempt] = []
         self.wanted = 0  # spares to be there, when there is time
-
-    @property
-    def report_limit(self) -> int:
-        """Return how many bytes of report a job may leave."""
-        return self.result_limit + _REPORT_ROOM
 
     def begin(self, runtime: dict[str, Any]) -> None:
         """Fork for this runtime from now on."""
@@ -51,6 +47,7 @@ class Forks:
         if (result, output) != (self.result_limit, self.output_limit):
             self.end_spares()
             self.result_limit, self.output_limit = result, output
+            self.report_limit = result + _REPORT_ROOM
 
     def fork(self, order: Order | None) -> Attempt:
         """Make pipe, report and process; without an order it is a spare, told later.
@@ -74,7 +71,13 @@ class Forks:
             if pid == 0:
                 run_attempt(order, reading, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
             close(given.pop())  # so that there is a descriptor left: who was forked must not be called unborn
-            attempt = Attempt(pid, _open_pidfd(pid), output, report, self.output_limit)
+            try:
+                pidfd = pidfd_open(pid)
+            except OSError:  # what we cannot watch must not run
+                kill(pid, _SIGKILL)
+                waitpid(pid, 0)
+                raise
+            attempt = Attempt(pid, pidfd, output, report, self.output_limit)
             attempt.orders = orders
         except OSError:
             for fd in kept:
@@ -121,12 +124,3 @@ class Forks:
                 kill(spare.pid, _SIGKILL)
                 close(spare.orders)
                 spare.orders = -1
-
-
-def _open_pidfd(pid: int) -> int:
-    try:
-        return pidfd_open(pid)
-    except OSError:  # out of descriptors: what we could not watch must not run
-        kill(pid, _SIGKILL)
-        waitpid(pid, 0)
-        raise

@@ -82,12 +82,15 @@ class Zygote:
             events = self.poll.poll(wait if wait > 0 else 0)
             if calm and not events:
                 self.add_spare()
-            for fd, _ in events:
+            for fd, what in events:
                 # An earlier event of this round may have closed it: then no book knows it.
                 if (attempt := self.mains.get(fd)) is not None:
                     self.on_main_gone(attempt)
                 elif (attempt := self.outputs.get(fd)) is not None:
-                    self.on_output(attempt)
+                    if what & EPOLLIN:
+                        self.on_output(attempt)
+                    else:  # every writer is gone, and all was read
+                        self.close_output(attempt)
                 elif fd == self.daemon:
                     self.on_messages()
                 elif fd == self.lifeline:
@@ -203,7 +206,7 @@ class Zygote:
         crash and crash("spawn.told")
         order = (body, number, *ours)
         try:
-            attempt = self.forks.take_spare(order)
+            attempt = self.forks.take_spare(order) if self.forks.spares else None
             if attempt is None:
                 attempt = self.forks.fork(order)
                 self.watch(attempt)
