@@ -112,6 +112,7 @@ class Zygotes:
         self._wanted: dict[str, bytes] = {}  # key -> runtime, asked for and not here yet
         self._unfit: dict[str, Unfit] = {}
         self._runtimes: dict[str, bytes] = {DEFAULT: b""}
+        self._keys: dict[int, str] = {}  # by lane
         self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
         self._ticket = self._nonce
         self.idle = trio.Event()  # set when there may be something to retire
@@ -124,8 +125,10 @@ class Zygotes:
         """Return the key of the zygotes that run this lane's jobs."""
         if not lane.runtime:
             return DEFAULT
-        key = hashlib.sha256(b"%d:" % lane.uid + lane.runtime).hexdigest()[:32]
-        self._runtimes[key] = lane.runtime
+        key = self._keys.get(lane.id)
+        if key is None:
+            key = self._keys[lane.id] = hashlib.sha256(b"%d:" % lane.uid + lane.runtime).hexdigest()[:32]
+            self._runtimes[key] = lane.runtime
         return key
 
     def get(self, generation: int) -> Zygote | None:

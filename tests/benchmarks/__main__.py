@@ -22,7 +22,7 @@ def main() -> None:
 
     try:
         rows = [*idle.memory(daemon), idle.cpu(daemon), handoff.import_time(), execution.latency(daemon)]
-        rows += [execution.throughput(daemon, _SLOTS), execution.commands(daemon, _SLOTS)]
+        rows += [*execution.throughputs(daemon, _SLOTS), execution.commands(daemon, _SLOTS)]
         rows += [handoff.stored(daemon), *durable.acks(), handoff.sent(daemon), *intake.intake(daemon)]
         rows += warming.rows(daemon, _SLOTS)
     finally:
