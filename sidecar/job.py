@@ -110,7 +110,7 @@ class Job(NamedTuple):
     """A submitted job, checked: what intake gives to the store.
 
     `due` and `expires` are Unix seconds (expires None: never). `runtime` is the packed runtime record, None for
-    what needs none. `body` is the packed map of everything only the attempt or a retry needs (see protocol.BODY),
+    what needs none. `body` is the packed map of everything only the attempt or a retry needs (see descriptor.BODY),
     `target` what it runs, for people. `rejected` names why it was refused; None for a job that was accepted.
     """
 

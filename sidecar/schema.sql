@@ -35,7 +35,7 @@ CREATE TABLE job (
     cancel_wanted  INTEGER NOT NULL DEFAULT 0,
     target         TEXT NOT NULL,          -- what it runs, for people
     reason         TEXT,                   -- why it was rejected or lost
-    body           BLOB NOT NULL,          -- packed: what the attempt and a retry need (protocol.BODY)
+    body           BLOB NOT NULL,          -- packed: what the attempt and a retry need (descriptor.BODY)
     CHECK ((state = 'done') = (outcome IS NOT NULL)),
     CHECK ((state = 'done') = (finished IS NOT NULL)),
     CHECK ((state = 'done') = (forget IS NOT NULL))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar import protocol, wire
+from sidecar import descriptor, protocol, wire
 from sidecar.errors import BY_CODE
 
 from . import vectors
@@ -27,7 +27,7 @@ def test_a_good_submit_is_kept_as_the_file_says(vector: vectors.Vector) -> None:
     job = vectors.job_of(vector)
     assert job is not None
     wanted = {**DEFAULTS, **vectors.value_of(vector["job"])}
-    assert protocol.show_id(job.id) == wanted.pop("id")
+    assert descriptor.show_id(job.id) == wanted.pop("id")
     assert wire.unpack(job.body) == wanted.pop("options")
     assert {name: getattr(job, name) for name in wanted} == wanted
     assert job.rejected is None
@@ -68,8 +68,8 @@ def test_every_verb_has_a_good_frame() -> None:
 
 def test_every_field_of_a_job_has_a_good_frame_and_a_bad_one() -> None:
     good = {name for vector in GOOD if vector["transport"] == "datagram" for name in vector["meaning"][2][0]}
-    assert good == set(protocol.FIELDS)
-    assert set(protocol.FIELDS) <= {field for vector in BAD for field in _named(vector)}
+    assert good == set(descriptor.FIELDS)
+    assert set(descriptor.FIELDS) <= {field for vector in BAD for field in _named(vector)}
 
 
 def _named(vector: vectors.Vector) -> list[str]:

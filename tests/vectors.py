@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sidecar import protocol, wire
+from sidecar import descriptor, protocol, wire
 from sidecar.config import Limits
 from sidecar.errors import BadFrame, BadRequest, SidecarError
 from sidecar.job import Job
@@ -62,11 +62,11 @@ def job_of(vector: Vector, uid: int = 1000, now: float = 0.0) -> Job | None:
     """Take a vector through `protocol` as far as it can judge; None for a verb that carries none."""
     (message,) = messages_of(vector)
     if vector["transport"] == "datagram":
-        return protocol.parse_job(protocol.parse_handoff(message), uid, now)
+        return descriptor.parse_job(protocol.parse_handoff(message), uid, now)
     _, method, params = protocol.parse_request(message)
     if method == "wait" and len(params) == 2:
         protocol.seconds_or_none(params[1], "timeout")
-    return protocol.parse_job(params[0], uid, now) if method in ("submit", "run") else None
+    return descriptor.parse_job(params[0], uid, now) if method in ("submit", "run") else None
 
 
 def rejected_of(vector: Vector) -> str | None:
@@ -75,8 +75,8 @@ def rejected_of(vector: Vector) -> str | None:
         value = protocol.parse_handoff(messages_of(vector)[0])
     except SidecarError:
         return None
-    job = protocol.rejected_job(value, 1000, 0.0, "it is bad")
-    return protocol.show_id(job.id) if job else None
+    job = descriptor.rejected_job(value, 1000, 0.0, "it is bad")
+    return descriptor.show_id(job.id) if job else None
 
 
 def number_of(vector: Vector) -> int | None:

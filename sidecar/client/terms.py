@@ -1,7 +1,7 @@
 """What may be said about a job besides its target: every option checked at once, and turned into wire values.
 
 One row an option in `_CHECKS`; an option without a row is a TypeError, never ignored. The limits are the protocol's
-(a test holds them against `protocol.FIELDS`), repeated here because they must not cost an import of it.
+(a test holds them against `descriptor.FIELDS`), repeated here because they must not cost an import of it.
 It knows no clock: `delay` and `expires` in seconds stay relative until a job is made.
 """
 

@@ -18,9 +18,10 @@ import trio
 from .. import wire
 from ..config import Config
 from ..crashpoints import crash
+from ..descriptor import read_body
 from ..job import Ending, Event, Outcome, State
 from ..policy import conclude, why_lost
-from ..protocol import parse_report, read_body
+from ..protocol import parse_report
 from ..rows import Conclusion, Running
 from ..store import Store
 from .watch import Watch

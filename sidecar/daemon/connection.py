@@ -26,9 +26,10 @@ import trio
 from .. import wire
 from ..config import Limits
 from ..crashpoints import crash
+from ..descriptor import show_id
 from ..errors import BadFrame, BadRequest, Internal, NotAllowed, SidecarError, TooLarge
 from ..job import Job
-from ..protocol import RequestError, parse_request, refused, replied, show_id
+from ..protocol import RequestError, parse_request, refused, replied
 from .budget import Budget
 
 if TYPE_CHECKING:

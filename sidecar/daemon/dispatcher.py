@@ -15,8 +15,8 @@ import trio
 
 from ..config import Config
 from ..crashpoints import crash
+from ..descriptor import read_body, show_id
 from ..job import Claim, State
-from ..protocol import read_body, show_id
 from ..rows import Lane
 from ..store import Store
 from .attempts import Attempts, Recorded

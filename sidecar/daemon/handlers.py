@@ -12,9 +12,10 @@ import trio
 
 from .. import __version__
 from ..config import Config, load
+from ..descriptor import show_id, text
 from ..errors import BadRequest, NotAllowed, NotFound, Unavailable, shown
 from ..job import Job, Outcome, State
-from ..protocol import ACKS, VERSION, noticed, seconds_or_none, show_id, text
+from ..protocol import ACKS, VERSION, noticed, seconds_or_none
 from ..rows import Summary
 from ..store import Store
 from . import views

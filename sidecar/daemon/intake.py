@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 from .. import wire
 from ..config import Config
+from ..descriptor import parse_job, rejected_job
 from ..errors import BadFrame, BadRequest, NoSpace, NotAllowed, SidecarError
 from ..job import Job
-from ..protocol import parse_handoff, parse_job, rejected_job
+from ..protocol import parse_handoff
 from ..store import Store
 from .dispatcher import Dispatcher
 from .quarantine import Quarantine

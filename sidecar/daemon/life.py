@@ -18,9 +18,9 @@ import trio
 
 from ..config import BadConfig, Config, load
 from ..crashpoints import crash
+from ..descriptor import read_body
 from ..errors import NoSpace, SidecarError
 from ..places import SPOOL
-from ..protocol import read_body
 from ..store import Store
 from .attempts import Attempts
 from .datagrams import Datagrams

@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from ..protocol import show_id
+from ..descriptor import show_id
 from .attempts import Attempts, Entry
 from .zygotes import Zygote, Zygotes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import wire
-from ..protocol import show_id
+from ..descriptor import show_id
 from ..rows import Attempt, Summary
 
 TREE = "subreaper"  # the mechanism that ends trees

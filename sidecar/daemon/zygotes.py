@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..descriptor import parse_runtime
 from ..job import Ending
-from ..protocol import parse_runtime
 from ..rows import Lane
 from ..zygote.channel import Channel
 

@@ -42,7 +42,7 @@ _pack = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape").pack
 _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 
 
-# What one attempt is to do, as the daemon sent it: what is left of the packed job (protocol.BODY), then what its
+# What one attempt is to do, as the daemon sent it: what is left of the packed job (descriptor.BODY), then what its
 # environment says of it, as _NAMES names it.
 Order = tuple[bytes, int, str, str, str]
 _NAMES = (b"SIDECAR_ATTEMPT", b"SIDECAR_JOB_ID", b"SIDECAR_QUEUE", b"SIDECAR_DEADLINE")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sidecar import wire
+from sidecar.descriptor import show_id
 from sidecar.errors import SidecarError
-from sidecar.protocol import noticed, refused, replied, show_id
+from sidecar.protocol import noticed, refused, replied
 
 ID = "01a1fc31-9353-7f3f-adba-f74d74a7ce4d"
 

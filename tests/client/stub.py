@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar import protocol, wire
+from sidecar import descriptor, protocol, wire
 from sidecar.errors import SidecarError
 from sidecar.protocol import parse_handoff
 
@@ -163,7 +163,7 @@ class Stub:
 
 def opened(job: Any) -> dict[str, Any]:
     """Return a job with its packed documents unpacked, after the daemon's own check of it."""
-    protocol.parse_job(job, 0, 0.0)
+    descriptor.parse_job(job, 0, 0.0)
     documents = {name: wire.unpack(job[name]) for name in ("args", "kwargs", "runtime") if name in job}
     return {**job, **documents}
 

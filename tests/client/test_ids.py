@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from sidecar import protocol
+from sidecar import descriptor
 from sidecar.client import ids
 
 
@@ -35,7 +35,7 @@ def test_the_random_bits_are_all_used() -> None:
 
 def test_the_text_is_the_usual_one_and_leads_back() -> None:
     id = ids.make()
-    assert ids.show(id) == str(uuid.UUID(bytes=id)) == protocol.show_id(id)
+    assert ids.show(id) == str(uuid.UUID(bytes=id)) == descriptor.show_id(id)
     assert ids.parse(ids.show(id)) == id
     assert ids.parse(id.hex().upper()) == id
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from sidecar import protocol
+from sidecar import descriptor
 from sidecar.client import runtime
 
 
 def record() -> dict[str, Any]:
-    return protocol.parse_runtime(runtime.current().packed)
+    return descriptor.parse_runtime(runtime.current().packed)
 
 
 def test_the_record_is_one_the_daemon_takes() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar import protocol, wire
+from sidecar import descriptor, wire
 from sidecar.client import Handle, Options, connect, ids, options, prepare, runtime, statistics, submit
 from sidecar.client.handoff import Handoff
 from sidecar.errors import BadRequest, NoSpace, NotAllowed, Unavailable
@@ -28,7 +28,7 @@ def test_a_function_with_arguments_goes_by_datagram(stub: Stub, client: Options)
         assert job["id"] == ids.parse(handle.id)
         assert job["call"] == "tests.client.jobs:add"
         assert job["args"] == [42, "x"]
-        assert job["runtime"] == protocol.parse_runtime(runtime.current().packed)
+        assert job["runtime"] == descriptor.parse_runtime(runtime.current().packed)
         assert set(job) == {"id", "call", "args", "runtime"}
 
 

@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from sidecar import protocol
+from sidecar import descriptor
 from sidecar.client.target import argv_of, call_of
 
 from . import jobs
@@ -35,7 +35,7 @@ from . import jobs
 )
 def test_a_function_travels_by_its_name(target: object, name: str) -> None:
     assert call_of(target) == name
-    protocol.FIELDS["call"]("call", name)
+    descriptor.FIELDS["call"]("call", name)
 
 
 def local() -> object:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar import protocol
+from sidecar import descriptor
 from sidecar.client import options, terms
 from sidecar.errors import BadRequest
 
@@ -48,7 +48,7 @@ BAD_HERE: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("name", "value", "wire"), GOOD)
 def test_a_good_option_takes_wire_form_and_the_daemon_takes_it(name: str, value: Any, wire: Any) -> None:
     assert terms.check({name: value}) == {name: wire}
-    protocol.FIELDS[name](name, wire)
+    descriptor.FIELDS[name](name, wire)
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
@@ -56,7 +56,7 @@ def test_what_the_daemon_refuses_is_refused_at_once(name: str, value: Any) -> No
     with pytest.raises((TypeError, ValueError), match=name):
         options(**{name: value})
     with pytest.raises(BadRequest):
-        protocol.FIELDS[name](name, value)
+        descriptor.FIELDS[name](name, value)
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_HERE)
@@ -74,7 +74,7 @@ def test_an_unknown_option_is_a_type_error_that_names_the_known_ones() -> None:
 
 def test_every_option_of_the_wire_is_one_here() -> None:
     not_options = {"id", "call", "argv", "args", "kwargs"}
-    assert set(protocol.FIELDS) - not_options <= set(terms._CHECKS)
+    assert set(descriptor.FIELDS) - not_options <= set(terms._CHECKS)
 
 
 def test_none_is_the_same_as_not_given() -> None:
