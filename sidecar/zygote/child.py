@@ -16,7 +16,7 @@ from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not
 from _thread import _count as count_threads
 from gc import enable as enable_gc
 from mmap import mmap
-from os import _exit, chdir, close, closerange, dup2, getppid, putenv, read, setsid
+from os import _exit, chdir, close, closerange, dup2, execv, getppid, putenv, read, setsid
 from time import monotonic
 from types import CoroutineType
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 REPORT_FD, _ORDERS_FD = 3, 4
 NOT_FOUND, NOT_RUNNABLE, FAILED = 127, 126, 1  # exit statuses, as a shell would give them
 _TRACEBACK = 32 * 1024
+_DEFAULT_PATH = b"/bin:/usr/bin"
 _NAME = 200  # characters of a command's name in a message
 WORTH_WARMING = 0.005  # seconds of import above which a job tells how long it took
 kept: list[int] = []  # descriptors that a warm module has left open and jobs may share, ascending
@@ -145,15 +146,22 @@ def execute(argv: list[str | bytes]) -> int:
     """Replace this process by the command; returns an exit status only when that failed."""
     for number in (SIGPIPE, SIGXFSZ):  # Python ignores them; a command expects the default
         signal(number, SIG_DFL)
-    name = os.fsdecode(argv[0])[:_NAME]
-    try:
-        os.execvpe(argv[0], argv, os.environ)
-    except FileNotFoundError:
+    program = os.fsencode(argv[0])
+    folders = [b""] if b"/" in program else _environ.get(b"PATH", _DEFAULT_PATH).split(b":")
+    refused = None
+    for folder in folders:  # os.execvpe does the same by way of a hundred pages more
+        try:
+            execv(folder + b"/" + program if folder else program, argv)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            refused = refused or error
+    name = program.decode("utf-8", "replace")[:_NAME]
+    if refused is None:
         _report({"error": _error("CommandNotFound", f"cannot run {name!r}: no such file or command")})
         return NOT_FOUND
-    except OSError as error:
-        _report({"error": _error("CommandError", f"cannot run {name!r}: {error.strerror}")})
-        return NOT_RUNNABLE
+    _report({"error": _error("CommandError", f"cannot run {name!r}: {refused.strerror}")})
+    return NOT_RUNNABLE
 
 
 def call(plan: dict[str, Any], setup: str | None, limit: int) -> int:

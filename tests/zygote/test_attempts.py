@@ -338,3 +338,31 @@ def test_more_leftovers_than_descriptors_are_no_trouble(tmp_path: Path) -> None:
     ending = process.run(call=J + "leave_many", args=[40])
     assert (ending["status"], ending["survivors"]) == (0, 40)
     process.stop()
+
+
+def program(folder: Path, name: str, says: str, mode: int = 0o755) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\necho {says}\n")
+    (folder / name).chmod(mode)
+
+
+def test_a_command_is_looked_for_in_its_own_path_and_past_what_it_may_not_run(
+    zygote: ZygoteProcess, tmp_path: Path
+) -> None:
+    program(tmp_path / "a", "tool", "never", mode=0o644)
+    program(tmp_path / "b", "tool", "found")
+    path = f"{tmp_path}/none:{tmp_path}/a:{tmp_path}/b"
+    ending = zygote.run(argv=["tool"], env={"PATH": path})
+    assert (ending["status"], ending["tail"]) == (0, b"found\n")
+    ending = zygote.run(argv=["tool"], env={"PATH": f"{tmp_path}/a:{tmp_path}/none"})
+    assert (ending["status"], report(ending)["error"]["type"]) == (126, "CommandError")
+    ending = zygote.run(argv=["tool"], env={"PATH": f"{tmp_path}/none"})
+    assert (ending["status"], report(ending)["error"]["type"]) == (127, "CommandNotFound")
+
+
+def test_a_command_without_a_folder_in_its_path_is_looked_for_where_it_runs(
+    zygote: ZygoteProcess, tmp_path: Path
+) -> None:
+    program(tmp_path / "here", "tool", "here")
+    ending = zygote.run(argv=["tool"], env={"PATH": ":/none"}, cwd=str(tmp_path / "here"))
+    assert (ending["status"], ending["tail"]) == (0, b"here\n")
