@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,28 +15,15 @@ from tests.waiting import eventually
 
 from . import jobs
 from .checks import lines
+from .conftest import StartMutant
 
 HOUR = 3600.0
 Start = Callable[..., Mutant]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[Mutant] = []
-
-    def start(zygote: str = "clock_zygote") -> Mutant:
-        modules = {
-            "daemon_module": "tests.system.mutants.clock_daemon",
-            "zygote_module": f"tests.system.mutants.{zygote}",
-        }
-        started.append(Mutant(modules))
-        one = started[-1]
-        one.start()
-        return one
-
-    yield start
-    for one in started:
-        one.close()
+def start(start_mutant: StartMutant) -> Start:
+    return lambda zygote="clock_zygote": start_mutant(daemon="clock_daemon", zygote=zygote)
 
 
 def set_clock(daemon: Mutant, by: float) -> None:

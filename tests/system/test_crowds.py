@@ -18,24 +18,15 @@ from tests.mutant import Mutant
 from tests.rawclient import Ended, RawClient, frame, hand_off, job_of, pack, spool
 from tests.waiting import eventually
 
+from .conftest import StartMutant
+
 MIB = 1024 * 1024
 Start = Callable[..., Mutant]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[Mutant] = []
-
-    def start(config: str = "", slots: int = 4, **modules: str) -> Mutant:
-        settings = {f"{name}_module": f"tests.system.mutants.{module}" for name, module in modules.items()}
-        started.append(Mutant(settings, config=config, slots=slots))
-        one = started[-1]
-        one.start()
-        return one
-
-    yield start
-    for one in started:
-        one.close()
+def start(start_mutant: StartMutant) -> Start:
+    return lambda config="", **more: start_mutant(config=config, **more)
 
 
 @pytest.fixture

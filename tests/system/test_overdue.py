@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +17,18 @@ from tests.waiting import eventually
 
 from . import jobs
 from .checks import alive, lines
+from .conftest import StartMutant
 
 Start = Callable[..., Mutant]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[Mutant] = []
-
-    def start(daemon: str, zygote: str = "sidecar.zygote") -> Mutant:
-        started.append(Mutant({"daemon_module": f"tests.system.mutants.{daemon}", "zygote_module": zygote}))
-        one = started[-1]
-        one.start()
-        return one
-
-    yield start
-    for one in started:
-        one.close()
+def start(start_mutant: StartMutant) -> Start:
+    return start_mutant
 
 
 def test_a_zygote_that_hangs_at_a_deadline_is_ended_and_its_jobs_run_again(start: Start, tmp_path: Path) -> None:
-    daemon = start("impatient", "tests.system.mutants.hanging_zygote")
+    daemon = start("impatient", "hanging_zygote")
     client = connect(str(daemon.runtime))
     innocent = client.submit(jobs.wait_for_file, str(tmp_path / "started"), str(tmp_path / "go"))
     eventually(lambda: lines(tmp_path / "started"), 20)
@@ -52,7 +43,7 @@ def test_a_zygote_that_hangs_at_a_deadline_is_ended_and_its_jobs_run_again(start
 
 
 def test_a_job_in_a_hanging_zygote_that_is_cancelled_has_ended_soon(start: Start, tmp_path: Path) -> None:
-    daemon = start("impatient", "tests.system.mutants.hanging_zygote")
+    daemon = start("impatient", "hanging_zygote")
     client = connect(str(daemon.runtime))
     handle = client.options(timeout=3600, grace=0.2).submit(jobs.stubborn, str(tmp_path / "pid"))
     eventually(lambda: lines(tmp_path / "pid"), 20)
@@ -61,7 +52,7 @@ def test_a_job_in_a_hanging_zygote_that_is_cancelled_has_ended_soon(start: Start
 
 
 def test_the_next_daemon_looks_after_it_as_well(start: Start, tmp_path: Path) -> None:
-    daemon = start("impatient", "tests.system.mutants.hanging_zygote")
+    daemon = start("impatient", "hanging_zygote")
     client = connect(str(daemon.runtime))
     handle = client.options(timeout=1.0, grace=0.2).submit(jobs.stubborn, str(tmp_path / "pid"))
     eventually(lambda: lines(tmp_path / "pid"), 20)
@@ -70,7 +61,7 @@ def test_the_next_daemon_looks_after_it_as_well(start: Start, tmp_path: Path) ->
 
 
 def test_without_looking_the_job_would_run_on(start: Start, tmp_path: Path) -> None:
-    daemon = start("credulous", "tests.system.mutants.hanging_zygote")
+    daemon = start("credulous", "hanging_zygote")
     client = connect(str(daemon.runtime))
     handle = client.options(timeout=0.3, grace=0.2).submit(jobs.stubborn, str(tmp_path / "pid"))
     eventually(lambda: daemon.log().count("does not end: nothing can kill") >= 3, 20)

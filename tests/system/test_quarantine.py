@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,24 +12,15 @@ from tests.mutant import Mutant
 from tests.rawclient import hand_off, job_of, pack, send_datagram
 from tests.waiting import eventually
 
+from .conftest import StartMutant
 from .mutants.poison import DEADLY, ENDLESS
 
 Start = Callable[..., Mutant]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    started: list[Mutant] = []
-
-    def start(mutant: str = "poison", **settings: object) -> Mutant:
-        started.append(Mutant({"daemon_module": f"tests.system.mutants.{mutant}", **settings}))
-        one = started[-1]
-        one.start()
-        return one
-
-    yield start
-    for one in started:
-        one.close()
+def start(start_mutant: StartMutant) -> Start:
+    return lambda daemon="poison", **settings: start_mutant(daemon=daemon, **settings)
 
 
 def kept(daemon: Mutant) -> list[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from tests.waiting import eventually
 
 from . import jobs
 from .checks import lines
+from .conftest import StartMutant
 from .test_deaths import ids_of, submit_from_processes
 
 HEARTBEAT = 3.0
@@ -30,18 +31,8 @@ EACH = 120
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Mutant]]:
-    started: list[Mutant] = []
-
-    def start(mutant: str = "sidecar.daemon") -> Mutant:
-        started.append(Mutant({"daemon_module": mutant, "heartbeat": HEARTBEAT}))
-        one = started[-1]
-        one.start()
-        return one
-
-    yield start
-    for one in started:
-        one.close()
+def start(start_mutant: StartMutant) -> Callable[..., Mutant]:
+    return lambda daemon="": start_mutant(daemon=daemon, heartbeat=HEARTBEAT)
 
 
 def replace(daemon: Mutant, way: str) -> None:
@@ -149,7 +140,7 @@ def test_nobody_notices_that_the_daemon_is_replaced_under_load(
 
 
 def test_a_daemon_that_forgets_its_zygotes_would_be_noticed(start: Callable[..., Mutant], tmp_path: Path) -> None:
-    daemon = start("tests.system.mutants.forgetful")
+    daemon = start("forgetful")
     client = connect(str(daemon.runtime))
     writer = client.submit(jobs.count_until, str(tmp_path / "writing"), str(tmp_path / "go"))
     eventually(lambda: lines(tmp_path / "writing"), 20)
@@ -162,7 +153,7 @@ def test_a_daemon_that_forgets_its_zygotes_would_be_noticed(start: Callable[...,
 def test_a_daemon_that_dies_before_its_commit_loses_nothing_unless_it_had_received(
     start: Callable[..., Mutant], tmp_path: Path, mutant: str
 ) -> None:
-    daemon = start(f"tests.system.mutants.{mutant}")
+    daemon = start(mutant)
     ids = ids_of(submit_from_processes(daemon, tmp_path / "ran", 2, 100, "sent"))
     eventually(lambda: (daemon.folder / "death-4").exists(), 60)
     found = {job["id"] for job in ask_again(daemon, "list", {"limit": 1000})}  # type: ignore[attr-defined]
