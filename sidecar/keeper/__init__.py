@@ -10,7 +10,7 @@ of that.
     daemon.py     one daemon as seen from here               daemons.py   who serves, who follows
     zygotes.py    the zygotes, and the end of their orphans  spawn.py     how a process is started
     link.py       packets between keeper and daemon          restarts.py  when to start again what died
-    notify.py     stderr, stdout, the service manager
+    notify.py     stderr, stdout, the service manager        rescue.py    hand-offs that no daemon took in
 """
 
 from __future__ import annotations

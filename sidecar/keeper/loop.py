@@ -18,6 +18,7 @@ from math import inf
 
 from .. import __version__
 from ..crashpoints import crash
+from ..places import SPOOL
 from . import ground
 from .daemon import Daemon
 from .daemons import Daemons, ending
@@ -43,6 +44,7 @@ class Keeper:
         ears = {"handoff": sockets.handoff.fileno(), "control": sockets.control.fileno()}
         self._sockets = sockets
         self._notifier = notifier
+        self._spool = f"{settings.state_dir}/{SPOOL}"
         ground.link_spool(settings.state_dir, settings.runtime_dir)
         self._zygotes = Zygotes(settings.zygote_module, settings.path, environ, {"lifeline": lifeline, "life": life})
         self._daemons = Daemons(
@@ -212,6 +214,12 @@ class Keeper:
         self._finishing = True
         self._kill_at = -inf if self._stops > 2 else time.monotonic() + _LAST
         self._sockets.close_control()
+        saved, lost = self._sockets.rescue(self._spool)
+        if saved or lost:
+            say(
+                f"{saved} hand-offs that no daemon had taken in are in the spool now"
+                + (f", {lost} are lost" * bool(lost))
+            )
         os.close(self._held)
 
     def _kill_zygotes(self) -> None:

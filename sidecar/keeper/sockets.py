@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from ..places import CONTROL, HANDOFF
 from .ground import CannotServe
+from .rescue import rescue
 
 BACKLOG = 4096  # PHP's connect fails at once on a full one, whatever its timeout
 _SO_PASSRIGHTS = 83
@@ -39,6 +40,10 @@ class Sockets:
         if self.handoff.fileno() not in self._given:
             _unlink(self._paths[HANDOFF])
             self.handoff.shutdown(socket.SHUT_RD)
+
+    def rescue(self, spool: str) -> tuple[int, int]:
+        """Save what is left in our own hand-off socket; a service manager's goes on without us."""
+        return (0, 0) if self.handoff.fileno() in self._given else rescue(self.handoff, spool)
 
     def close_control(self) -> None:
         """Let no new client find us."""

@@ -181,7 +181,7 @@ class Surroundings:
     def compare(self, after: Surroundings) -> list[int]:
         """Return the descriptors that are new and that jobs may share. Raises Unsafe naming what they may not."""
         if after.threads > self.threads:
-            raise Unsafe(f"it starts {after.threads - self.threads} threads, which a fork does not copy")
+            raise Unsafe(f"it starts threads ({after.threads - self.threads}), which a fork does not copy")
         if after.children - self.children:
             raise Unsafe("it starts a process that goes on after the import")
         if after.handlers != self.handlers:

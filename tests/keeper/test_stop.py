@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
+from pathlib import Path
 
 import pytest
+
+from sidecar.keeper.rescue import rescue
 
 from ..waiting import eventually
 from .conftest import MakeKeeper
@@ -43,6 +47,49 @@ def test_what_was_accepted_stays_and_later_senders_are_told(keeper: MakeKeeper, 
     assert one.ask(receive=1) == ["accepted"]
     one.ask(exit=0)
     assert one.wait() == 0
+
+
+def in_spool(folders: Folders) -> list[bytes]:
+    return sorted(file.read_bytes() for file in (folders.state / "spool" / "new").iterdir())
+
+
+def end_untaken(keeper: MakeKeeper, folders: Folders, mutation: str = "") -> str:
+    """End a keeper whose daemon leaves two hand-offs in the socket; return its log."""
+    folders.script("daemon", drain="stay")
+    one = keeper(mutation).serve()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(str(folders.runtime / "handoff.sock"))
+        for data in (b"one", b"two"):
+            sender.send(data)
+    one.signal(signal.SIGTERM)
+    eventually(lambda: folders.told("drain"))
+    one.ask(exit=0)
+    one.wait()
+    return one.log()
+
+
+def test_what_no_daemon_has_taken_in_is_in_the_spool_afterwards(keeper: MakeKeeper, folders: Folders) -> None:
+    assert "hand-offs that no daemon had taken in: 2 are in the spool now, 0 are lost" in end_untaken(keeper, folders)
+    assert in_spool(folders) == [b"one", b"two"]
+
+
+def test_without_the_rescue_they_would_be_gone(keeper: MakeKeeper, folders: Folders) -> None:
+    end_untaken(keeper, folders, "import sidecar.keeper.sockets as s; s.Sockets.rescue = lambda self, spool: (0, 0)")
+    assert in_spool(folders) == []
+
+
+def test_a_hand_off_of_somebody_else_gains_no_owner_by_the_rescue(tmp_path: Path) -> None:
+    for name in ("tmp", "new"):
+        (tmp_path / name).mkdir()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    stranger = struct.pack("3i", os.getpid(), os.geteuid() + 1, os.getegid())
+    theirs.sendmsg([b"theirs"], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, stranger)])
+    theirs.send(b"")
+    theirs.send(b"ours")
+    assert rescue(ours, str(tmp_path)) == (2, 1)
+    assert sorted(file.read_bytes() for file in (tmp_path / "new").iterdir()) == [b"", b"ours"]
 
 
 def test_without_closing_the_handoff_later_ones_would_be_lost(keeper: MakeKeeper, folders: Folders) -> None:
