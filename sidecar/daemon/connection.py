@@ -222,6 +222,7 @@ class Connection:
                     for at in range(0, len(frames), _AT_ONCE):
                         self._take(frames[at : at + _AT_ONCE], nursery)
                         await self._wait_for_room()
+                        await trio.lowlevel.checkpoint()  # a commit most often takes no turn of the loop
                     if not self._storing:
                         self._give_back()
             except (BadFrame, TooLarge) as error:

@@ -346,7 +346,8 @@ class Zygotes:
 
     def _hear(self, zygote: Zygote, messages: list[list[Any]]) -> None:
         for name, *rest in messages:
-            self._told[name](zygote, *rest)
+            if zygote.ready or name in ("hello", "unfit"):  # of whom we do not understand the rest is not heard
+                self._told[name](zygote, *rest)
         if messages:
             self._events.heard()
 
@@ -354,7 +355,11 @@ class Zygotes:
         if nonce != self._nonce:
             return
         if about["protocol"] != PROTOCOL:
-            return self.refused(zygote.key, f"its sidecar speaks zygote protocol {about['protocol']}, we {PROTOCOL}")
+            self._told_unfit(zygote, f"has a sidecar with zygote protocol {about['protocol']}, this one has {PROTOCOL}")
+            if not about["attempts"]:  # so that it is tried anew, with growing pauses, until it was mended
+                self._retire(zygote)
+                self._tell_keeper({"want": "kill", "generation": zygote.generation})
+            return
         if zygote.module and about.get("cold", _TOO_OLD) is not None:
             self.refused(zygote.key, about.get("cold", _TOO_OLD))
             self._retire(zygote)  # and end it: its import may have left threads that go on, and processes

@@ -216,10 +216,7 @@ class Keeper:
         self._sockets.close_control()
         saved, lost = self._sockets.rescue(self._spool)
         if saved or lost:
-            say(
-                f"{saved} hand-offs that no daemon had taken in are in the spool now"
-                + (f", {lost} are lost" * bool(lost))
-            )
+            say(f"hand-offs that no daemon had taken in: {saved} are in the spool now, {lost} are lost")
         os.close(self._held)
 
     def _kill_zygotes(self) -> None:

@@ -8,7 +8,7 @@ Plain data and the few sums on it; the loop decides. A stage only goes forward:
 from __future__ import annotations
 
 from math import inf
-from os import pread, read, waitstatus_to_exitcode
+from os import pread, read, urandom, waitstatus_to_exitcode
 
 TYPE_CHECKING = False  # as typing's: importing that here would make every fork dearer
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ ESCALATION = {RUNNING: (_SIGTERM, TERMINATED), TERMINATED: (_SIGKILL, KILLED)}
 
 Key = tuple[int, int]  # the job's number in the store, the number of the attempt
 
-BEGUN = b"\xff\xff\xff\xff"  # in a report file in place of a length: the job has begun and has reported nothing
+# At the head of a spare's report file until it takes its order. Random: what a job writes on its fd 3 must not look as
+# if it had never begun. As a length it is nonsense.
+UNBEGUN = b"\xff" + urandom(7)
 SPARE: Key = (0, 0)  # of a process that has no job yet; the store's numbers begin at 1
 
 _CHUNK = 60 * 1024  # with its envelope it fits into one packet of the channel
@@ -65,10 +67,10 @@ class Attempt:
 
     __slots__ = (
         "deadline", "ended", "followed", "grace", "key", "order", "orders", "output", "output_limit", "pid", "pidfd",
-        "reason", "report", "rusage", "stage", "started", "status", "survivors", "tail",
+        "reason", "report", "report_limit", "rusage", "stage", "started", "status", "survivors", "tail",
     )  # fmt: skip
 
-    def __init__(self, pid: int, pidfd: int, output: int, report: int, output_limit: int) -> None:
+    def __init__(self, pid: int, pidfd: int, output: int, report: int, output_limit: int, report_limit: int) -> None:
         self.key: Key = SPARE
         self.pid = pid
         self.orders = -1  # the end of the pipe on which a spare is told what to do
@@ -77,6 +79,7 @@ class Attempt:
         self.output = output  # the read end of the pipe that is its stdout and stderr; -1 once closed
         self.output_limit = output_limit
         self.report = report
+        self.report_limit = report_limit  # as it was when the process was made
         self.tail: Tail | None = None  # nothing written yet
         self.stage = RUNNING
         self.reason = "exit"
@@ -114,14 +117,14 @@ class Attempt:
         return (b"", 0) if self.tail is None else (self.tail.value(), self.tail.dropped)
 
     def begun(self) -> bool:
-        """Say whether a spare has taken its order: it leaves a mark before anything of the job runs."""
-        return pread(self.report, len(BEGUN), 0) != bytes(len(BEGUN))
+        """Say whether a spare has taken its order: it wipes the mark before anything of the job runs."""
+        return pread(self.report, len(UNBEGUN), 0) != UNBEGUN
 
-    def exited(self, report_limit: int) -> list[Any]:
+    def exited(self) -> list[Any]:
         """Make the message that tells all of it: the fields of job.Ending, in their order."""
         start = pread(self.report, _MOST_REPORTS, 0)  # what the job wrote on fd 3 after its four bytes of length
         size = int.from_bytes(start[:4], "big")
-        if size > report_limit:
+        if size > self.report_limit:
             size = 0  # nonsense
         report = start[4 : 4 + size] if size <= _MOST_REPORTS - 4 else pread(self.report, size, 4)
         number = waitstatus_to_exitcode(self.status)

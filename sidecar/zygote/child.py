@@ -22,7 +22,7 @@ from types import CoroutineType
 
 import msgpack
 
-from .attempt import BEGUN
+from .attempt import UNBEGUN
 from .kernel import become_subreaper, die_with_parent, memory_file
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ def await_order() -> Order:
     packed = read(_ORDERS_FD, MOST_ORDERED)
     if not packed:
         _exit(FAILED)
-    _memory[:4] = BEGUN
+    _memory[: len(UNBEGUN)] = bytes(len(UNBEGUN))
     close(_ORDERS_FD)
     order: Order = _document(packed)
     return order
@@ -112,7 +112,7 @@ def _rehearse() -> None:
     for name in _NAMES:
         _put(name, b"")
     _document(_pack([{}, b"", 0, "", 0.0, None]))
-    _memory[:4] = bytes(4)
+    _memory[len(UNBEGUN)] = 0
     _flush()
 
 

@@ -2,16 +2,30 @@
 
 A spare has done what all jobs have alike and waits on a pipe for its order: half of what lies between a submit and the
 job's first line. They are made when nothing else is to be done; under load a fork costs the same, early or late. One
-that takes its order leaves a mark in its report file, so that of a spare which was killed it is known whether anything
+that takes its order wipes a mark in its report file, so that of a spare which was killed it is known whether anything
 of the job has run. (Reading alone proves nothing: the kernel hands data even to a process that a SIGKILL awaits.)
 """
 
 from __future__ import annotations
 
-from os import O_CLOEXEC, O_RDWR, close, devnull, fork, getpid, kill, pidfd_open, pipe2, set_blocking, waitpid, write
+from os import (
+    O_CLOEXEC,
+    O_RDWR,
+    close,
+    devnull,
+    fork,
+    getpid,
+    kill,
+    pidfd_open,
+    pipe2,
+    pwrite,
+    set_blocking,
+    waitpid,
+    write,
+)  # fmt: skip
 from os import open as open_fd
 
-from .attempt import Attempt
+from .attempt import UNBEGUN, Attempt
 from .channel import pack
 from .child import MOST_ORDERED, Order, run_attempt
 from .kernel import report_file
@@ -64,6 +78,7 @@ class Forks:
             set_blocking(output, False)
             reading = orders = -1
             if order is None:
+                pwrite(report, UNBEGUN, 0)
                 reading, orders = pipe2(O_CLOEXEC)
                 kept.append(orders)
                 given.append(reading)
@@ -77,7 +92,7 @@ class Forks:
                 kill(pid, _SIGKILL)
                 waitpid(pid, 0)
                 raise
-            attempt = Attempt(pid, pidfd, output, report, self.output_limit)
+            attempt = Attempt(pid, pidfd, output, report, self.output_limit, self.report_limit)
             attempt.orders = orders
         except OSError:
             for fd in kept:
@@ -86,7 +101,8 @@ class Forks:
         finally:
             for fd in given:
                 close(fd)
-        self.wanted = SPARES
+        if order is not None:
+            self.wanted = SPARES
         return attempt
 
     def fork_ahead(self) -> Attempt | None:

@@ -211,6 +211,8 @@ class Zygote:
                 attempt = self.forks.fork(order)
                 self.watch(attempt)
         except OSError as error:
+            self.forks.end_spares()  # they may hold what the job lacks
+            self.forks.wanted = 0
             return self.hold(key, _stillborn(seq, number, error))
         crash and crash("spawn.forked")
         attempt.key = key
@@ -239,8 +241,9 @@ class Zygote:
     def on_spare_gone(self, spare: Attempt) -> None:
         """Forget a spare that has ended, by us or by a stranger."""
         self.forks.spares.remove(spare)
-        if spare.orders >= 0:
+        if spare.orders >= 0:  # not by us: what ends one may end each, so none is made until a job is
             close(spare.orders)
+            self.forks.wanted = 0
         self.bury(spare)
 
     def begin_anew(self, attempt: Attempt) -> None:
@@ -383,7 +386,7 @@ class Zygote:
         if attempt.output >= 0:
             attempt.drain_output(self.tell_output)
             self.close_output(attempt)
-        self.hold(attempt.key, attempt.exited(self.forks.report_limit))
+        self.hold(attempt.key, attempt.exited())
         close(attempt.report)
 
     def hold(self, key: Key, message: list[Any]) -> None:

@@ -7,6 +7,7 @@ import resource
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -342,3 +343,32 @@ def test_many_large_messages_at_once_all_get_their_turn(start: Start) -> None:
         client.sock.settimeout(30)
         assert client.receive()[3]["ack"] == "stored"
     leave(senders)
+
+
+def test_who_pipelines_thousands_of_submits_lets_others_in_between(start: Start) -> None:
+    daemon, count = start(), 20_000
+    due = time.time() + 1e6
+    flood = b"".join(frame([0, number, "submit", [job_of("os:getpid", run_at=due)]]) for number in range(count))
+    with daemon.client(60) as flooder, daemon.client(60) as other:
+        sender = threading.Thread(target=flooder.sock.sendall, args=(flood,))
+        reader = threading.Thread(target=drain, args=(flooder.sock, count))
+        sender.start()
+        reader.start()
+        answers = 0
+        while reader.is_alive():
+            other.call("ping")
+            answers += 1
+        sender.join()
+    assert answers > count / 64 / 4  # a turn for each 64 of them; without it ten for all
+
+
+def drain(sock: socket.socket, count: int) -> None:
+    """Read so many replies."""
+    rest = b""
+    while count:
+        rest += sock.recv(1 << 20)
+        at = 0
+        while len(rest) - at >= 4 and len(rest) - at - 4 >= (size := int.from_bytes(rest[at : at + 4])):
+            at += 4 + size
+            count -= 1
+        rest = rest[at:]

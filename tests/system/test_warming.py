@@ -127,7 +127,7 @@ def test_edits_under_load_are_never_run_late(daemon: Daemon, app: App) -> None:
 
 UNSAFE = {
     "thread": ("import threading\nif not IN_JOB: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
-               "starts 1 threads"),
+               "starts threads (1)"),
     "socket": ("import socket\nS = socket.socket()", "leaves open: socket:"),
     "fork": ("if not IN_JOB and os.fork() == 0: time.sleep(600)", "starts a process"),
     "raise": ("if not IN_JOB: raise ValueError('not today')", "ValueError: not today"),

@@ -54,6 +54,11 @@ def no_end_of_spares() -> None:
     forks.Forks.end_spares = lambda self: None  # type: ignore[method-assign]
 
 
+def no_life_in_spares() -> None:
+    """Have every spare end before it is told anything."""
+    child.await_order = lambda: os._exit(1)
+
+
 def no_mark() -> None:
     """Believe of every spare that its job has begun."""
     attempt.Attempt.begun = lambda self: True  # type: ignore[method-assign]
@@ -96,6 +101,7 @@ WAYS: dict[str, Callable[[], None]] = {
         no_spares,
         no_end_of_spares,
         no_mark,
+        no_life_in_spares,
         no_comparing,
         no_putting_back,
         no_reseeding,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +61,8 @@ def test_a_spare_that_somebody_kills_is_replaced_and_costs_no_job(zygote: Zygote
     for pid in two_spares(zygote):
         os.kill(pid, signal.SIGKILL)
     assert result(zygote.run(call=J + "add", args=[1])) == 1
+    eventually(lambda: zygote.children() == [] or zygote.spares(), 10)
+    assert result(zygote.run(call=J + "add", args=[2])) == 2
     assert len(two_spares(zygote)) == 2
 
 
@@ -134,3 +138,39 @@ def test_with_the_old_spares_it_would_not() -> None:
     process = ZygoteProcess({"path": [ROOT]}, "no_end_of_spares")
     assert "result" in limited(process)
     process.stop()
+
+
+def test_a_job_that_writes_zeros_to_its_report_does_not_begin_anew(zygote: ZygoteProcess, tmp_path: Path) -> None:
+    two_spares(zygote)
+    script = f"echo >> {tmp_path}/ran; head -c 64 /dev/zero >&3"
+    assert zygote.run(argv=["sh", "-c", script])["status"] == 0
+    assert (tmp_path / "ran").read_text() == "\n"
+
+
+def test_a_lower_limit_does_not_undo_what_runs(zygote: ZygoteProcess, tmp_path: Path) -> None:
+    number = zygote.start(call=J + "wait_and_return", args=[str(tmp_path / "started"), str(tmp_path / "go"), 200_000])
+    eventually(lambda: (tmp_path / "started").exists(), 10)
+    zygote.tell("hello", 8, {}, {**LIMITS, "result": 10})
+    zygote.wait_for("hello", 8)
+    (tmp_path / "go").touch()
+    assert result(zygote.ending(number)) == b"x" * 200_000
+
+
+def test_spares_that_end_by_themselves_are_not_made_without_end() -> None:
+    process = ZygoteProcess({"path": [ROOT]}, "no_life_in_spares")
+    process.run(call="time:time")
+    seen: set[int] = set()
+    for _ in range(20_000):  # a quarter of a second: room for a hundred
+        seen.update(process.children())
+    assert len(seen) <= 3
+    process.stop()
+
+
+def test_spares_make_room_for_a_job_that_lacks_descriptors(zygote: ZygoteProcess) -> None:
+    two_spares(zygote)
+    open_now = len(os.listdir(f"/proc/{zygote.pid}/fd"))
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (open_now + 1, open_now + 1))
+    long = ["x" * 10_000, "y"]
+    assert zygote.run(call=J + "add", args=long)["reason"] == "unborn"
+    eventually(lambda: zygote.children() == [], 10)
+    assert zygote.run(call=J + "add", args=long)["reason"] == "exit"

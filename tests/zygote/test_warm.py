@@ -67,7 +67,7 @@ def test_the_setup_runs_once_and_before_the_import(warm: Warm, tmp_path: Path) -
 
 UNSAFE = {
     "thread": ("import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
-               "starts 1 threads"),
+               "starts threads (1)"),
     "socket": ("import socket\nS = socket.socket()", "leaves open: socket:"),
     "pipe": ("import os\nP = os.pipe()", "leaves open: pipe:"),
     "file": ("F = open(__file__)", "app.py"),
