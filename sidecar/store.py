@@ -41,6 +41,7 @@ from .rows import Attempt, Conclusion, Lane, Running, Summary
 VERSION = 1
 NAME = "jobs.sqlite"
 CHECKPOINT_PAGES = 1000
+_PAGE = 4096
 _PRAGMAS = (
     "locking_mode=EXCLUSIVE",
     "journal_mode=WAL",
@@ -91,6 +92,7 @@ class Store:
         }
         self._changes_at_checkpoint = self._db.total_changes
         self._pages_per_change = 2.0
+        self._large = 0  # bytes since then, of what fills pages of its own: arguments, results, output
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -166,6 +168,7 @@ class Store:
                 state, outcome, finished, until = ("queued" if job.due <= now else "scheduled"), None, None, None
                 if job.due <= now:
                     lanes.add(lane)
+            self._large += len(job.body)
             rows.append((job.id, lane, job.priority, state, outcome, now, job.due, job.expires, finished, until,
                          job.rejected, job.target, job.body))  # fmt: skip
         self._db.executemany(
@@ -286,6 +289,7 @@ class Store:
     def record(self, running: Running, ending: Ending, done: Conclusion) -> tuple[State, Outcome | None]:
         """Write down how an attempt ended, and the step its job takes by that."""
         state, outcome = after(State.RUNNING, done.event)
+        self._large += len(done.result or b"") + len(ending.tail)
         over = state is State.DONE
         self._db.execute(
             "UPDATE job SET state = ?, outcome = ?, due = coalesce(?, due), finished = ?, forget = ?, failures = ?,"
@@ -385,7 +389,7 @@ class Store:
     def checkpoint_due(self) -> bool:
         """Say whether about CHECKPOINT_PAGES pages wait in the log (estimated from the rows changed since)."""
         changes = self._db.total_changes - self._changes_at_checkpoint
-        return changes * self._pages_per_change > CHECKPOINT_PAGES
+        return changes * self._pages_per_change + self._large / _PAGE > CHECKPOINT_PAGES
 
     def checkpoint(self) -> None:
         """Move the log into the file; takes 6 to 23 ms per 1,000 pages, so call it in a thread, behind the gate.
@@ -398,7 +402,8 @@ class Store:
             raise self._trouble("checkpoint", error) from error
         changes = self._db.total_changes - self._changes_at_checkpoint
         if changes > 100 and pages > 0:
-            self._pages_per_change = pages / changes
+            self._pages_per_change = max(0.1, (pages - self._large / _PAGE) / changes)
+        self._large = 0
         self._changes_at_checkpoint = self._db.total_changes
 
     def _checkpoint(self, mode: str) -> int:

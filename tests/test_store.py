@@ -239,6 +239,13 @@ def test_a_checkpoint_is_due_after_enough_changes_and_then_no_more(store: Store)
     assert not store.checkpoint_due()
 
 
+def test_large_jobs_are_moved_out_of_the_log_too(store: Store) -> None:
+    put(store, job(1)._replace(body=bytes(5 * 1024 * 1024)))
+    assert store.checkpoint_due(), "one change, and more than a thousand pages"
+    store.checkpoint()
+    assert not store.checkpoint_due()
+
+
 @pytest.mark.parametrize("queues", [["default"], ["default", "mail"]])
 def test_stats_count_by_queue_state_and_outcome(store: Store, queues: list[str]) -> None:
     put(store, *[job(number)._replace(queue=queue) for number, queue in enumerate(queues)], job(9, rejected="x"))
