@@ -181,13 +181,13 @@ async def test_a_store_that_fails_in_a_commit_there_and_then_ends_the_daemon_too
     def broken(store: Store) -> None:
         raise StoreError("EIO")
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises((StoreError, ExceptionGroup)) as caught:  # trio 0.22 wraps a single one only when told to
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run, NoClaims())
             await trio.testing.wait_all_tasks_blocked()
             writer.put(broken, told.append, told.append)
             writer.put(lambda store: "never true", told.append, told.append)
-    assert caught.value.subgroup(StoreError) is not None
+    assert isinstance(caught.value, StoreError) or caught.value.subgroup(StoreError) is not None
     assert [type(answer) for answer in told] == [Internal, Internal]
 
 
