@@ -87,7 +87,7 @@ class Writer:
         failed: Callable[[SidecarError], None] | None = None,
     ) -> None:
         """Commit a change, now if the store is free."""
-        self._changes.append(Change(apply, done, failed))
+        self.queue(apply, done, failed)
         self.flush()
 
     def flush(self) -> None:

@@ -63,6 +63,7 @@ class Zygote:
         self.pid = pid
         self.channel = Channel(sock)
         self.ready = False  # it has answered our hello
+        self.strange = False  # it speaks another protocol: nothing more that it says is understood
         self.runtime, _, self.module = key.partition(_WARM)  # module "": it is a cold one
         self.alone = _ALONE in self.runtime
         self.old = False
@@ -346,7 +347,7 @@ class Zygotes:
 
     def _hear(self, zygote: Zygote, messages: list[list[Any]]) -> None:
         for name, *rest in messages:
-            if zygote.ready or name in ("hello", "unfit"):  # of whom we do not understand the rest is not heard
+            if not zygote.strange:
                 self._told[name](zygote, *rest)
         if messages:
             self._events.heard()
@@ -355,6 +356,7 @@ class Zygotes:
         if nonce != self._nonce:
             return
         if about["protocol"] != PROTOCOL:
+            zygote.strange = True
             self._told_unfit(zygote, f"has a sidecar with zygote protocol {about['protocol']}, this one has {PROTOCOL}")
             if not about["attempts"]:  # so that it is tried anew, with growing pauses, until it was mended
                 self._retire(zygote)
@@ -381,6 +383,8 @@ class Zygotes:
         self.refused(zygote.key, f"{interpreter} {reason}; to mend it: {interpreter} -m pip install sidecar-jobs")
 
     def _told_exited(self, zygote: Zygote, *fields: Any) -> None:
+        if len(fields) != len(Ending._fields):  # said to the daemon before us, in another protocol
+            return None
         ending = Ending(*fields)
         if ending.reason == "unborn":
             if not zygote.ready:  # said to the daemon before us: it is said again after the hello

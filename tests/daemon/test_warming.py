@@ -29,11 +29,15 @@ class House:
         self.cold = self.add(self.key)
 
     def add(self, key: str, **about: Any) -> Zygote:
+        zygote = self.add_silent(key)
+        self.hello(zygote, **about)
+        return zygote
+
+    def add_silent(self, key: str) -> Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ends.append(theirs)
         zygote = Zygote(len(self.ends), key, 1, ours)
         self.zygotes.add(zygote, False)
-        self.hello(zygote, **about)
         return zygote
 
     def hello(self, zygote: Zygote, **about: Any) -> None:

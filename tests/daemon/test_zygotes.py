@@ -1,9 +1,39 @@
-"""A zygote that speaks another protocol: its runtime waits, with the mending command, and is tried anew."""
+"""What a zygote says before it has answered, and one that speaks another protocol than this daemon."""
 
 from __future__ import annotations
 
-from sidecar.daemon.zygotes import PROTOCOL
+import time
+from typing import Any
+
+from sidecar.daemon.zygotes import PROTOCOL, Zygote
+from sidecar.job import Ending
+from sidecar.zygote.channel import Channel
 from tests.daemon.test_warming import LANE, House
+
+ENDING = Ending(7, 1, "exit", 0, None, 1.0, time.time(), 0.0, 0.0, 0, b"", b"", 0, 0)
+
+
+def overheard(house: House) -> list[Ending]:
+    """Return the list of endings that the book of attempts will be told."""
+    told: list[Ending] = []
+    house.zygotes._events.exited = lambda ending, generation: told.append(ending)  # type: ignore[method-assign]
+    return told
+
+
+def unanswered(house: House) -> Zygote:
+    """Add a zygote whose answer to the hello has not come yet."""
+    return house.add_silent(house.key)
+
+
+async def test_what_it_said_to_the_daemon_before_counts_though_it_dies_before_it_answers() -> None:
+    house = House()
+    told = overheard(house)
+    zygote = unanswered(house)
+    theirs = Channel(house.ends[-1])
+    theirs.send(["exited", *ENDING])
+    theirs.flush()
+    house.zygotes.dead(zygote.generation)
+    assert told == [ENDING]
 
 
 async def test_another_protocol_is_a_reason_to_wait_and_to_try_again() -> None:
@@ -18,6 +48,10 @@ async def test_another_protocol_is_a_reason_to_wait_and_to_try_again() -> None:
 
 async def test_one_that_runs_attempts_is_left_to_them_and_not_heard() -> None:
     house = House()
-    zygote = house.add(house.key, protocol=PROTOCOL - 1, attempts=[[7, 1]])
-    house.zygotes._hear(zygote, [["exited", [7, 1], {"reason": "exit"}]])  # as the protocol before had it
-    assert not house.asked and not zygote.ready
+    told = overheard(house)
+    zygote = unanswered(house)
+    as_before: list[Any] = ["exited", [7, 1], {"reason": "exit"}]  # the protocol before this one
+    house.zygotes._hear(zygote, [as_before])
+    house.hello(zygote, protocol=PROTOCOL - 1, attempts=[[7, 1]])
+    house.zygotes._hear(zygote, [as_before, ["exited", *ENDING]])
+    assert not told and not house.asked and not zygote.ready
