@@ -9,8 +9,8 @@ never forks. The rooms, in the order in which a job meets them:
     writer.py                                 the one task that changes the store: group commit
     syncer.py  space.py                       what is on the disk, and what is left of it
     dispatcher.py                             who goes next, and what has come due
-    zygotes.py  attempts.py  overdue.py       who runs it, what its ending means, and who does not tell it in time
-    warming.py                                who has its module imported already
+    zygote.py  zygotes.py  attempts.py        who runs it, and what its ending means
+    overdue.py  warming.py                    who does not tell an ending in time, who has its module imported
     watch.py  views.py                        who waits for a job, and how it looks from outside
     keeper.py  janitor.py  life.py            the line to the keeper, the caretaking, the whole from start to end
 """

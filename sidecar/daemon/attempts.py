@@ -26,7 +26,8 @@ from ..rows import Conclusion, Running
 from ..store import Store
 from .watch import Watch
 from .writer import Writer
-from .zygotes import Events, Key, Zygote, Zygotes
+from .zygote import Events, Key, Zygote
+from .zygotes import Zygotes
 
 log = logging.getLogger("sidecar")
 

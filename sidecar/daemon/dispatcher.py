@@ -24,7 +24,8 @@ from .syncer import Syncer
 from .warming import Warming
 from .watch import Watch
 from .writer import Writer
-from .zygotes import Zygote, Zygotes
+from .zygote import Zygote
+from .zygotes import Zygotes
 
 _CLOCK_CHECK = 30.0  # seconds: the longest sleep towards a time of day, since that clock may be set meanwhile
 

@@ -159,7 +159,7 @@ class Handlers:
         if entry and zygote:
             live = None
             with trio.move_on_after(_TAIL):
-                live = await self.zygotes.tail(zygote, entry.key)
+                live = await zygote.tail(entry.key)
             if live is not None:
                 return live
         attempts = await self.writer.read(lambda store: store.attempts(job.seq))

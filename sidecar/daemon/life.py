@@ -39,7 +39,8 @@ from .syncer import Syncer
 from .warming import Warming
 from .watch import Watch
 from .writer import Writer
-from .zygotes import Zygote, Zygotes
+from .zygote import Zygote
+from .zygotes import Zygotes
 
 log = logging.getLogger("sidecar")
 
@@ -140,7 +141,7 @@ class Daemon:
         self.intake = Intake(config, self.writer, self.dispatcher, self.watch, self.space, self.quarantine)
         self.datagrams = Datagrams(self.handoff, self.intake)
         self.spool = Spool(os.path.join(state, SPOOL), limits.job, self.intake)
-        self.overdue = Overdue(self.attempts, self.zygotes, self.keeper.tell)
+        self.overdue = Overdue(self.attempts, self.keeper.tell)
         self.janitor = Janitor(config, self.writer, self.zygotes)
         self.handlers = Handlers()
         for name in (

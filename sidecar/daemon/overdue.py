@@ -17,7 +17,7 @@ import trio
 
 from ..descriptor import show_id
 from .attempts import Attempts, Entry
-from .zygotes import Zygote, Zygotes
+from .zygote import Zygote
 
 log = logging.getLogger("sidecar")
 
@@ -27,9 +27,8 @@ ANSWER = 10.0  # seconds for a zygote to answer
 class Overdue:
     """Looks at attempts that should have ended. Wakes at the instant at which the first one is overdue."""
 
-    def __init__(self, attempts: Attempts, zygotes: Zygotes, keeper: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, attempts: Attempts, keeper: Callable[[dict[str, Any]], None]) -> None:
         self._attempts = attempts
-        self._zygotes = zygotes
         self._tell_keeper = keeper
 
     async def watch(self) -> None:
@@ -59,6 +58,6 @@ class Overdue:
 
     async def _answers(self, zygote: Zygote, entry: Entry) -> bool:
         with trio.move_on_after(ANSWER):
-            await self._zygotes.tail(zygote, entry.key)
+            await zygote.tail(entry.key)
             return True
         return False

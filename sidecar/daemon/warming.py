@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 if TYPE_CHECKING:
-    from .zygotes import Zygote, Zygotes
+    from .zygote import Zygote
+    from .zygotes import Zygotes
 
 log = logging.getLogger("sidecar")
 

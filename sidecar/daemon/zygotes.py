@@ -12,7 +12,6 @@ import hashlib
 import logging
 import math
 import os
-import socket
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ import trio
 from ..descriptor import parse_runtime
 from ..job import Ending
 from ..rows import Lane
-from ..zygote.channel import Channel
+from .zygote import ALONE, WARM, Events, Zygote
 
 if TYPE_CHECKING:
     from .warming import Warming
@@ -32,63 +31,9 @@ log = logging.getLogger("sidecar")
 PROTOCOL = 2
 DEFAULT = "default"
 START = 60.0  # seconds for an interpreter to come up
-_WARM = "+"  # in the key of a warm zygote, before its module
-_ALONE = "."  # in the key of a zygote for one job
 IDLE = 600.0  # seconds until a zygote of a runtime ends for want of work
 _TOO_OLD = "the sidecar in its interpreter cannot warm modules"
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-
-Key = tuple[int, int]
-
-
-class Events:
-    """What zygotes tell; the attempts' book implements it."""
-
-    def exited(self, ending: Ending, generation: int | None) -> None: ...
-    def stale(self, key: Key) -> None: ...
-    def unborn(self, key: Key, why: str) -> None: ...
-    def wrote(self, key: Key, data: bytes, place: int) -> None: ...
-    def present(self, generation: int, keys: set[Key]) -> None: ...
-    def died(self, generation: int) -> None: ...
-    def changed(self) -> None: ...
-    def heard(self) -> None: ...
-
-
-class Zygote:
-    """One zygote: its channel, and what it said about itself."""
-
-    def __init__(self, generation: int, key: str, pid: int, sock: socket.socket) -> None:
-        self.generation = generation
-        self.key = key
-        self.pid = pid
-        self.channel = Channel(sock)
-        self.ready = False  # it has answered our hello
-        self.strange = False  # it speaks another protocol: nothing more that it says is understood
-        self.runtime, _, self.module = key.partition(_WARM)  # module "": it is a cold one
-        self.alone = _ALONE in self.runtime
-        self.old = False
-        self.attempts = 0
-        self.idle_since = -math.inf
-        self.stuck = trio.Event()
-        self.tickets: dict[int, Callable[[bytes | None, int], None]] = {}
-        self.scope = trio.CancelScope()
-
-    def post(self, message: list[Any]) -> None:
-        """Say something with the next flush: what a commit brings goes out as one packet."""
-        self.channel.send(message)
-
-    def send(self, message: list[Any]) -> None:
-        """Say something now; what the socket does not take follows when it does."""
-        self.channel.send(message)
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what is queued."""
-        try:
-            if not self.channel.flush():
-                self.stuck.set()
-        except (BrokenPipeError, ConnectionResetError, ConnectionRefusedError):
-            pass  # it has died; the keeper will say so, and then its attempts are interrupted
 
 
 class Unfit:
@@ -115,7 +60,6 @@ class Zygotes:
         self._runtimes: dict[str, bytes] = {DEFAULT: b""}
         self._keys: dict[int, str] = {}  # by lane
         self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
-        self._ticket = self._nonce
         self.idle = trio.Event()  # set when there may be something to retire
         self._told: dict[str, Callable[..., None]] = {
             "hello": self._told_hello, "unfit": self._told_unfit, "exited": self._told_exited,
@@ -149,13 +93,13 @@ class Zygotes:
 
         It may be the job that took the zygote down: next time it can take nobody with it.
         """
-        key = f"{self.key_of(lane)}{_ALONE}{seq}"
+        key = f"{self.key_of(lane)}{ALONE}{seq}"
         self._runtimes[key] = lane.runtime
         return self._pick(key)
 
     def get_warm(self, key: str, module: str) -> Zygote | None:
         """Return the newest warm zygote of a runtime's module, whether it can take attempts by now or not."""
-        zygote = self._newest.get(key + _WARM + module)
+        zygote = self._newest.get(key + WARM + module)
         return None if zygote is None or zygote.old else zygote
 
     def all_warm(self) -> list[Zygote]:
@@ -164,13 +108,13 @@ class Zygotes:
 
     def want_warm(self, key: str, module: str) -> None:
         """Have a warm zygote made; `warming` hears what came of it."""
-        name = key + _WARM + module
+        name = key + WARM + module
         self._runtimes[name] = self._runtimes[key]
         self._want(name)
 
     def coming_warm(self) -> set[tuple[str, str]]:
         """Return runtime and module of the warm zygotes that were asked for, and cannot take attempts yet."""
-        parts = [key.partition(_WARM) for key in self._wanted]
+        parts = [key.partition(WARM) for key in self._wanted]
         return {(key, module) for key, _, module in parts if module}
 
     def replace(self, zygote: Zygote) -> None:
@@ -225,7 +169,7 @@ class Zygotes:
     def refused(self, key: str, reason: str) -> None:
         """Note that the keeper could not start it."""
         self._wanted.pop(key, None)
-        runtime, _, module = key.partition(_WARM)
+        runtime, _, module = key.partition(WARM)
         if module:
             return self.warming.failed(runtime, module, reason)
         before = self._unfit.get(key)
@@ -245,8 +189,7 @@ class Zygotes:
         self._forget(zygote)
         zygote.scope.cancel()
         zygote.channel.close()
-        for answer in zygote.tickets.values():
-            answer(None, 0)
+        zygote.answer_nobody()
         if not zygote.ready and zygote.key in self._wanted:
             self.refused(zygote.key, "its zygote ended before it was ready, see the daemon's log")
         elif zygote.module and zygote.ready:
@@ -314,7 +257,7 @@ class Zygotes:
         """Listen to one zygote until it is dead or retired."""
         with zygote.scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._push, zygote)
+                nursery.start_soon(zygote.push)
                 nursery.start_soon(self._end_if_never_ready, zygote)
                 while True:
                     await trio.lowlevel.wait_readable(zygote.channel.sock)
@@ -331,13 +274,6 @@ class Zygotes:
             what = "its import" if zygote.module else "its interpreter"
             self.refused(zygote.key, f"{what} has not come up within {patience:g} s")
             self._tell_keeper({"want": "kill", "generation": zygote.generation})
-
-    async def _push(self, zygote: Zygote) -> None:
-        while True:
-            await zygote.stuck.wait()
-            zygote.stuck = trio.Event()
-            await trio.lowlevel.wait_writable(zygote.channel.sock)
-            zygote.flush()
 
     def listen_once(self, zygote: Zygote) -> bool:
         """Take what it said; False when it is gone."""
@@ -404,21 +340,4 @@ class Zygotes:
         self._events.wrote((key[0], key[1]), data, place)
 
     def _told_tail(self, zygote: Zygote, ticket: int, tail: bytes | None, dropped: int) -> None:
-        answer = zygote.tickets.pop(ticket, None)
-        if answer is not None:
-            answer(tail, dropped)
-
-    async def tail(self, zygote: Zygote, key: Key) -> tuple[bytes, int] | None:
-        """Return what a running attempt has written so far and how much was dropped; None when it is not there."""
-        self._ticket += 1
-        answered = trio.Event()
-        box: list[Any] = [None, 0]
-
-        def answer(tail: bytes | None, dropped: int) -> None:
-            box[:] = tail, dropped
-            answered.set()
-
-        zygote.tickets[self._ticket] = answer
-        zygote.send(["tail", list(key), self._ticket])
-        await answered.wait()
-        return None if box[0] is None else (box[0], box[1])
+        zygote.answer(ticket, None if tail is None else (tail, dropped))

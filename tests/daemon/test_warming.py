@@ -10,7 +10,8 @@ import pytest
 from sidecar import wire
 from sidecar.daemon import warming
 from sidecar.daemon.warming import MOST, SETTLED, Warming
-from sidecar.daemon.zygotes import PROTOCOL, Events, Zygote, Zygotes
+from sidecar.daemon.zygote import Events, Zygote
+from sidecar.daemon.zygotes import PROTOCOL, Zygotes
 from sidecar.rows import Lane
 
 LANE = Lane(1, 1000, "default", wire.pack({"kind": "python", "interpreter": "/usr/bin/python3"}))

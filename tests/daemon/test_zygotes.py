@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sidecar.daemon.zygotes import PROTOCOL, Zygote
+from sidecar.daemon.zygote import Zygote
+from sidecar.daemon.zygotes import PROTOCOL
 from sidecar.job import Ending
 from sidecar.zygote.channel import Channel
 from tests.daemon.test_warming import LANE, House
