@@ -7,7 +7,7 @@ The map. A job passes through the rooms as data does; imports go only downwards 
     keeper/     started first, holds the sockets, keeps the others alive; stdlib only
     zygote/     forks attempts, ends them on time, reaps them; stdlib + msgpack
     client/     the door for programs: what a web application imports; stdlib + msgpack
-    store       the memory: the only place with sqlite3, its shape in schema.sql      rows      what it gives
+    store/      the memory: the only place with sqlite3, its shape in schema.sql      rows      what it gives
     protocol    words: verbs, messages, answers         descriptor  what a job may say      config  settings
     wire        bytes <-> values
     policy      what follows from a job's options       job     states, outcomes, the table of steps

@@ -57,7 +57,7 @@ def states(store: Store) -> dict[int, str]:
 
 
 def test_the_schema_knows_the_same_states_and_outcomes() -> None:
-    sql = resources.files("sidecar").joinpath("schema.sql").read_text()
+    sql = resources.files("sidecar.store").joinpath("schema.sql").read_text()
     for column, kind in (("state", State), ("outcome", Outcome)):
         words = re.search(rf"CHECK \({column} IN \((.*?)\)\)", sql)
         assert words is not None

@@ -1,7 +1,7 @@
 -- The shape of the store, version 1 (PRAGMA user_version).
 --
--- To change it: raise VERSION in store.py; write here what a new file looks like; add the steps that turn the version
--- before into this one to UPGRADES in store.py, in one transaction that ends with the new user_version; keep a file of
+-- To change it: raise VERSION in file.py; write here what a new file looks like; add the steps that turn the version
+-- before into this one to UPGRADES in file.py, in one transaction that ends with the new user_version; keep a file of
 -- the old version in tests/data, which must open for ever. Instants are Unix seconds, durations seconds, sizes bytes.
 --
 -- job.py says the same about states and outcomes; a test compares the two.

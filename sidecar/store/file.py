@@ -1,0 +1,171 @@
+"""The file: opened and recovered, committed, synced, checkpointed, closed.
+
+Exactly one connection writes and checkpoints (SQLite before 3.51.3 can corrupt with two), so the file is locked
+exclusively for as long as we run; everybody else asks the daemon.
+
+Which system call stands behind what, and what its failure does:
+
+    open      any of them                     the daemon does not serve; the keeper tries again, less and less often
+              write, fdatasync (checkpoint)   the same; ENOSPC: once more without the ballast
+              fsync of the folders' names     the same
+    commit    pwrite to the -wal              ENOSPC: rolled back; who hands off hears no_space, we go on, and outcomes
+                                              are tried again, at once if there is ballast to give up
+              fdatasync of its header, or     all who wait hear `internal`, nobody an ack; the daemon ends with
+              pwrite with EIO, anything else  status 1 and is restarted
+    sync      fdatasync of the -wal           the same: a second one might succeed and prove nothing
+    checkpoint  pwrite to the file            ENOSPC: tried again after the next commit, the log grows meanwhile
+              fdatasync of either, EIO        the same as for a sync
+
+A restart after any of these is sound because the log is still whole: opening moves all of it into the file again
+(TRUNCATE), and syncs that, before anybody is answered; whatever pages the kernel has called clean meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+from ..crashpoints import crash
+from ..disk import SyncedFile, sync_names
+from ..errors import NoSpace, SidecarError
+
+VERSION = 1
+NAME = "jobs.sqlite"
+CHECKPOINT_PAGES = 1000
+_PAGE = 4096
+_PRAGMAS = (
+    "locking_mode=EXCLUSIVE",
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "wal_autocheckpoint=0",
+    "journal_size_limit=67108864",
+    "temp_store=MEMORY",
+    "cache_size=-4000",
+)
+
+
+class StoreError(SidecarError):
+    """The store cannot go on; the daemon ends, and the next one opens the file anew."""
+
+
+class File:
+    """The open file. Close it; nobody else can open it meanwhile."""
+
+    def __init__(self, folder: str) -> None:
+        """Open, or make, the store in `folder`; what is in its log is in the file, and on the disk, afterwards.
+
+        Raises NoSpace when the disk is full, StoreError when the file is somebody else's or newer, or on any failure.
+        """
+        self.path = os.path.join(folder, NAME)
+        try:
+            self._db = sqlite3.connect(
+                self.path, timeout=0, isolation_level=None, cached_statements=128, check_same_thread=False
+            )
+            for pragma in _PRAGMAS:
+                self._db.execute(f"PRAGMA {pragma}").fetchall()
+            self._prepare()
+            crash and crash("open.opened")
+            self._checkpoint("TRUNCATE")
+            self._log = SyncedFile(f"{self.path}-wal")
+            sync_names(folder)
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble("open", error) from None
+        self._changes_at_checkpoint = self._db.total_changes
+        self._pages_per_change = 2.0
+        self._large = 0  # bytes since then, of what fills pages of its own: arguments, results, output
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            script = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+            self._db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+        elif version != VERSION:
+            raise StoreError(f"cannot open store {self.path}: version {version}, this sidecar reads {VERSION}")
+
+    def close(self) -> None:
+        """Close the file; SQLite checkpoints it, and removes the log when that went well."""
+        self._log.close()
+        self._db.close()
+
+    def sync(self) -> None:
+        """Return when all that is committed is on the disk; blocks, call it in a thread. No gate is needed.
+
+        Raises StoreError: the store cannot go on, nothing may be called synced any more.
+        """
+        crash and crash("sync.begun")
+        try:
+            self._log.sync()
+        except OSError as error:
+            raise self._trouble("sync", error) from error
+        crash and crash("sync.done")
+
+    def _trouble(self, doing: str, error: Exception) -> SidecarError:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return NoSpace(f"cannot {doing} store {self.path}: the disk is full, try again when there is room")
+        return StoreError(f"cannot {doing} store {self.path}: {error}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done inside together, or nothing of it.
+
+        Raises NoSpace when the disk is full (nothing was kept, the store can go on), StoreError for any other failure.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise self._trouble("write", error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _rolled_back(self) -> None:
+        """Forget what was remembered of a transaction that was not kept; the verbs do."""
+
+    def _roll_back(self) -> None:
+        self._rolled_back()
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:  # SQLite has rolled back by itself
+                pass
+
+    def bytes(self) -> int:
+        """Return the size of what is kept, without what was freed."""
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def checkpoint_due(self) -> bool:
+        """Say whether about CHECKPOINT_PAGES pages wait in the log (estimated from the rows changed since)."""
+        changes = self._db.total_changes - self._changes_at_checkpoint
+        return changes * self._pages_per_change + self._large / _PAGE > CHECKPOINT_PAGES
+
+    def checkpoint(self) -> None:
+        """Move the log into the file; takes 6 to 23 ms per 1,000 pages, so call it in a thread, behind the gate.
+
+        Raises NoSpace when the file cannot grow (the log keeps what it has), StoreError for any other failure.
+        """
+        try:
+            pages = self._checkpoint("PASSIVE")
+        except sqlite3.Error as error:
+            raise self._trouble("checkpoint", error) from error
+        changes = self._db.total_changes - self._changes_at_checkpoint
+        if changes > 100 and pages > 0:
+            self._pages_per_change = max(0.1, (pages - self._large / _PAGE) / changes)
+        self._large = 0
+        self._changes_at_checkpoint = self._db.total_changes
+
+    def _checkpoint(self, mode: str) -> int:
+        crash and crash("checkpoint.begun")
+        busy, pages, moved = self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        crash and crash("checkpoint.done")
+        if busy or pages != moved:  # nobody else can have it open: it did not do what it was asked
+            raise StoreError(f"cannot checkpoint store {self.path}: {moved} of {pages} pages moved")
+        return int(pages)
