@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from math import inf
 from os import pread, read, urandom, waitstatus_to_exitcode
+from time import time
 
 TYPE_CHECKING = False  # as typing's: importing that here would make every fork dearer
 if TYPE_CHECKING:
@@ -135,3 +136,8 @@ class Attempt:
             self.started, self.ended, usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024, report, tail, dropped,
             0 if self.survivors is None else len(self.survivors),
         ]  # fmt: skip
+
+
+def stillborn(key: Key, error: OSError) -> list[Any]:
+    """Make the ending of an attempt that could not be forked: nothing of it ever ran."""
+    return ["exited", *key, "unborn", None, None, None, time(), 0.0, 0.0, 0, b"", str(error).encode(), 0, 0]

@@ -1,9 +1,8 @@
 """The loop: one wait, then whatever happened, in the order in which it costs others least.
 
 What can happen: the daemon says something, an attempt writes, an attempt's main process ends, a deadline comes, the
-keeper is gone. Each has one function. Nothing here blocks but the wait itself. Only what was killed and is not gone
-yet is looked at again, after 0.5 ms and then less and less often: waiting for it, even by a pidfd, would let a debugger
-that holds it stop or spin us, and a thousand strays would want a thousand descriptors.
+keeper is gone. Each has one function. Nothing here blocks but the wait itself. What a main process that has ended still
+needs until its attempt is over is the reaper's.
 
 The daemon may be dead or stopped at any time: deadlines are kept all the same, endings are held until it (or the next
 one) says they are recorded. The keeper's end is ours: we end every tree and go.
@@ -13,15 +12,16 @@ from __future__ import annotations
 
 import sys
 from math import inf
-from os import WNOHANG, _exit, close, environ, wait4, waitpid
+from os import WNOHANG, _exit, close, environ, waitpid
 from select import EPOLLIN, EPOLLOUT, epoll
-from time import monotonic, sleep, time
+from time import monotonic, time
 
 from ..crashpoints import crash
 from . import tree
-from .attempt import ESCALATION, KILLED, RUNNING, SPARE, SWEEPING, TERMINATED, Attempt, Key
+from .attempt import ESCALATION, KILLED, RUNNING, SPARE, TERMINATED, Attempt, Key, stillborn
 from .channel import Channel
 from .forks import Forks
+from .reaper import Reaper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ PROTOCOL = 2
 _SIGKILL, _SIGCONT = 9, 18
 _CALM = 0.001  # seconds without an event after which a spare is made
 _LONGEST_WAIT = 86400.0  # seconds; epoll takes no more than 24 days
-_FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05  # seconds
 
 
 class Zygote:
@@ -51,14 +50,9 @@ class Zygote:
         self.mains: dict[int, Attempt] = {}  # by the pidfd of the main process
         self.outputs: dict[int, Attempt] = {}  # by the pipe that is read
         self.running: dict[Key, Attempt] = {}
-        self.sweeping: list[Attempt] = []
         self.held: dict[Key, list[Any]] = {}
-        self.unreaped: list[Attempt] = []  # ended, and held by somebody who traces it
-        self.beyond: set[int] = set()  # strays that became somebody else: not ours to end
-        self.children = tree.Children()
+        self.reaper = Reaper(self.running, self.forks.spares, self.end)
         self.alarm = inf  # the earliest deadline or look there may be, on the monotonic clock
-        self.look_at = inf  # when strays and the unreaped are looked at again
-        self.pause = _FIRST_LOOK
         self.retired = False
         self.full = False  # the daemon does not read at present
         self.told: dict[str, Callable[..., None]] = {
@@ -72,7 +66,7 @@ class Zygote:
 
     def run(self) -> None:
         """Run until the keeper is gone, or until retired and empty."""
-        while not (self.retired and not self.running and not self.sweeping):
+        while not (self.retired and not self.running and not self.reaper.sweeping):
             wait = self.alarm - monotonic()
             calm = wait > _CALM and len(self.forks.spares) < self.forks.wanted
             if calm:
@@ -138,7 +132,7 @@ class Zygote:
         self.forks.limit(limits["result"], limits["output"])
         for attempt in self.running.values():
             attempt.followed = False
-        here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.sweeping), *self.held)]
+        here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.reaper.sweeping), *self.held)]
         about = {"pid": self.forks.pid, "protocol": PROTOCOL, "attempts": here, "cold": self.cold}
         self.channel.send(["hello", nonce, about])
         for message in self.held.values():
@@ -158,7 +152,7 @@ class Zygote:
         from . import warm  # others need none of it
 
         try:
-            self.files = warm.warm_up(record, self.children)
+            self.files = warm.warm_up(record, self.reaper.children)
             self.forks.begin({**record, "setup": None})
         except warm.Unsafe as error:
             self.cold = str(error)
@@ -213,7 +207,7 @@ class Zygote:
         except OSError as error:
             self.forks.end_spares()  # they may hold what the job lacks
             self.forks.wanted = 0
-            return self.hold(key, _stillborn(seq, number, error))
+            return self.hold(key, stillborn(key, error))
         crash and crash("spawn.forked")
         attempt.key = key
         self.running[key] = attempt
@@ -252,7 +246,7 @@ class Zygote:
         try:
             again = self.forks.fork(attempt.order)
         except OSError as error:
-            self.hold(attempt.key, _stillborn(*attempt.key, error))
+            self.hold(attempt.key, stillborn(attempt.key, error))
         else:
             again.key, again.grace, again.started = attempt.key, attempt.grace, attempt.started
             again.deadline, again.followed = attempt.deadline, attempt.followed
@@ -301,19 +295,10 @@ class Zygote:
             if attempt.stage == RUNNING:
                 attempt.reason = "timeout"
             self.escalate(attempt)
-        if self.look_at <= now:
-            self.look_at = inf
-            for attempt in self.unreaped[:]:
-                self.reap(attempt)
-            self.sweep()
+        if self.reaper.look_at <= now:
+            self.reaper.look()
         self.alarm = min((attempt.deadline for attempt in self.running.values()), default=inf)
-        self.alarm = min(self.alarm, self.look_at)
-
-    def look_again(self) -> None:
-        """Come back soon, then less soon: killed processes go in less than a millisecond, most of them."""
-        self.look_at = monotonic() + self.pause
-        self.alarm = min(self.alarm, self.look_at)
-        self.pause = min(self.pause * 2, _LAST_LOOK)
+        self.alarm = min(self.alarm, self.reaper.look_at)
 
     def escalate(self, attempt: Attempt) -> None:
         """Take the next step towards the end: SIGTERM, after the grace SIGKILL. SIGCONT wakes what is stopped."""
@@ -338,48 +323,8 @@ class Zygote:
             return self.begin_anew(attempt)
         attempt.ended = time()
         attempt.deadline = inf
-        self.reap(attempt)
-        self.sweep()
-
-    def reap(self, attempt: Attempt) -> None:
-        """Take its exit status. Never waits: who traces a process holds its zombie as long as he likes."""
-        pid, attempt.status, attempt.rusage = wait4(attempt.pid, WNOHANG)
-        if pid == 0:
-            if attempt not in self.unreaped:
-                self.unreaped.append(attempt)
-            return self.look_again()
-        if self.unreaped:
-            self.unreaped = [other for other in self.unreaped if other is not attempt]
-        crash and crash("reap.reaped")
-        attempt.stage = SWEEPING
-        del self.running[attempt.key]
-        self.sweeping.append(attempt)
-
-    def sweep(self) -> None:
-        """Kill what ended trees left behind; when nothing is left, their attempts are over."""
-        if not self.sweeping:
-            return
-        pids = self.children.pids()
-        if (self.beyond or len(pids) != len(self.running) + len(self.forks.spares)) and self.kill_strays(pids):
-            return self.look_again()
-        self.pause = _FIRST_LOOK
-        for attempt in self.sweeping:
-            self.end(attempt)
-        self.sweeping.clear()
-
-    def kill_strays(self, pids: list[int]) -> bool:
-        """Kill those of our children that are no attempt's main process; say whether some are not gone yet."""
-        mains = {attempt.pid for attempt in (*self.running.values(), *self.forks.spares)}
-        self.beyond = tree.still_there(self.beyond)
-        while strays := set(pids) - mains - self.beyond:
-            alive, beyond = tree.kill_strays(strays)
-            self.beyond |= beyond
-            if alive:
-                for attempt in self.sweeping:
-                    attempt.survivors = (attempt.survivors or set()) | alive
-                return True
-            pids = self.children.pids()
-        return False
+        self.reaper.take(attempt)
+        self.alarm = min(self.alarm, self.reaper.look_at)
 
     def end(self, attempt: Attempt) -> None:
         """Tell how an attempt ended, now that nothing of it lives."""
@@ -399,12 +344,5 @@ class Zygote:
         """Nobody holds us any more: leave nothing behind."""
         for attempt in self.running.values():
             tree.signal_group(attempt.pid, _SIGKILL)
-        while left := set(self.children.pids()) - self.beyond:
-            self.beyond |= tree.kill_strays(left)[1]
-            sleep(0.001)  # dying takes the kernel a moment, and there is nothing else left to wait for
+        self.reaper.end_all()
         _exit(0)
-
-
-def _stillborn(seq: int, number: int, error: OSError) -> list[Any]:
-    """Make the ending of an attempt that could not be forked: nothing of it ever ran."""
-    return ["exited", seq, number, "unborn", None, None, None, time(), 0.0, 0.0, 0, b"", str(error).encode(), 0, 0]

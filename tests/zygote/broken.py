@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from sidecar.zygote import attempt, begin, child, forks, kernel, loop, tree, warm, watched
+from sidecar.zygote import attempt, begin, child, forks, kernel, loop, reaper, tree, warm, watched
 
 
 def no_sweep() -> None:
     """Do not look for what an ended tree left behind."""
     tree.Children.pids = lambda self: []  # type: ignore[method-assign]
-    loop.Zygote.kill_strays = lambda self, pids: False  # type: ignore[method-assign]
+    reaper.Reaper.kill_strays = lambda self, pids: False  # type: ignore[method-assign]
 
 
 def no_subreaper() -> None:
