@@ -11,6 +11,8 @@
 
 PYTHON ?= python3
 TESTS ?= tests
+# Two tests at a time: half of what the suite takes is waiting, for deadlines and for pauses that are to be long.
+PYTEST := -m pytest --numprocesses 2 --dist worksteal
 VENV := .venv
 OLDEST := .venv-oldest
 PIP_FLAGS := --quiet --disable-pip-version-check
@@ -26,10 +28,10 @@ demo: $(VENV)/.run
 	$(VENV)/bin/python tests/demo.py
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest $(TESTS)
+	$(VENV)/bin/python $(PYTEST) $(TESTS)
 
 test-oldest: $(OLDEST)/.test
-	$(OLDEST)/bin/python -m pytest $(TESTS)
+	$(OLDEST)/bin/python $(PYTEST) $(TESTS)
 
 torture: $(VENV)/.run
 	$(VENV)/bin/python -m tests.torture $(PARTS) --size $(or $(TORTURE),usual) $(if $(SEED),--seed $(SEED))

@@ -14,6 +14,12 @@ from sidecar import descriptor
 from sidecar.client import runtime
 
 
+@pytest.fixture(autouse=True)
+def no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without a record, and leave none behind that was made of what a test bent."""
+    monkeypatch.setattr(runtime, "_record", None)
+
+
 def record() -> dict[str, Any]:
     return descriptor.parse_runtime(runtime.current().packed)
 

@@ -50,10 +50,11 @@ class Folders:
         (self.runtime / "continue").touch()
 
     def events(self, event: str = "") -> list[dict[str, Any]]:
-        """Return what the stubs noted, in order."""
+        """Return what the stubs noted, in order; a line that is half written is not there yet."""
         path = self.runtime / "stub.log"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [line for line in map(json.loads, lines) if not event or line["event"] == event]
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [each for each in events if not event or each["event"] == event]
 
     def told(self, do: str) -> list[dict[str, Any]]:
         """Return the keeper's messages of one kind, as noted by the daemons that got them."""

@@ -24,7 +24,7 @@ from tests.mutant import Mutant
 
 from .checks import write_whole
 
-SECONDS = 10.0
+SECONDS = 5.0
 MODULES = MOST + 3
 GOOD_FOR = 0.1  # seconds after an edit from which on no job may miss it; a look is good for 0.05
 SOURCE = """
