@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterator
 from importlib import metadata
 from typing import Any
@@ -12,6 +13,12 @@ import pytest
 from .daemon_process import Daemon
 
 StartDaemon = Callable[..., Daemon]
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT even where we were started in a script's background, which has it ignored: our children inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
