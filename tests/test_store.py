@@ -102,7 +102,8 @@ def test_a_claim_given_back_counts_for_nothing(store: Store) -> None:
     put(store, job(1))
     ((seq, number),) = claim_all(store)
     with store.transaction():
-        assert store.give_back(seq, number) is False
+        assert store.give_back(seq, number) == (1, False)
+        assert store.give_back(seq, number) is None
     assert states(store) == {1: "queued"}
     assert store.attempts(seq) == []
     assert claim_all(store) == [(seq, 1)]

@@ -62,6 +62,7 @@ class Attempts(Events):
         self.config = config
         self.zygotes: Zygotes  # set by the daemon: the two know each other
         self.freed: Callable[[Recorded | None], None]  # the dispatcher's
+        self.given_back: Callable[[int | None], None]  # the dispatcher's: of which lane
         self.imported: Callable[[int, str, float], None]  # the dispatcher's: in which lane, what, seconds
         self.entries: dict[Key, Entry] = {}
         self.counters = {"started": 0, "ended": 0, "retried": 0, "interrupted": 0}
@@ -241,13 +242,15 @@ class Attempts(Events):
         if entry is None:
             return
 
-        def give_back(store: Store) -> None:
-            if store.give_back(*key):
+        def give_back(store: Store) -> int | None:
+            lane, cancel_wanted = store.give_back(*key) or (None, False)
+            if cancel_wanted:
                 now = time.time()
                 store.cancel(key[0], now, now + self.config.retention.others)
                 self._watch.ended(entry.id)
+            return lane
 
-        self._writer.put(give_back, lambda _: self.freed(None))
+        self._writer.put(give_back, self.given_back)
 
     def _leave(self, key: Key) -> Entry | None:
         self.untold.pop(key, None)

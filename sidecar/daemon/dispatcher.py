@@ -1,14 +1,15 @@
 """Who goes next: fills free slots inside the writer's transaction, and wakes what has come due.
 
-Lanes (user, queue, runtime) are the unit: a lane whose zygote is not there is passed over at no cost. Among the lanes
-that can start, higher priority goes first; within a priority they take turns, so that a flood in one lane does not
-starve another; within a lane, earlier first.
+Lanes (user, queue, runtime) are the unit: a lane whose zygote is not there is set aside, and costs nothing until it is.
+Among the lanes that can start, higher priority goes first; within a priority they take turns (turns.py), so that a
+flood in one lane does not starve another; within a lane, earlier first. A claim looks at the lanes that it serves.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import Any, NamedTuple
 
 import trio
@@ -21,6 +22,7 @@ from ..rows import Lane
 from ..store import Store
 from .attempts import Attempts, Recorded
 from .syncer import Syncer
+from .turns import UNKNOWN, Turns
 from .warming import Warming
 from .watch import Watch
 from .writer import Writer
@@ -36,6 +38,22 @@ class Start(NamedTuple):
     claim: Claim
     lane: Lane
     zygote: Zygote
+
+
+class Seen:
+    """What a transaction has seen of a lane's queued jobs and not claimed: as many as there are slots, then more."""
+
+    def __init__(self, store: Store, lane: int, most: int, now: float) -> None:
+        self._store, self._lane, self._most, self._now = store, lane, most, now
+        self.jobs: deque[tuple[int, int, int]] = deque()  # priority, seq, crashes
+        self.skipped: list[tuple[int, int, int]] = []  # they must run alone, and their zygote is not there yet
+        self.look_further()
+
+    def look_further(self) -> bool:
+        """Look behind what was skipped; say whether there is something."""
+        found = self._store.peek_lane(self._lane, self._most + len(self.skipped), self._now)
+        self.jobs.extend(job for job in found if job not in self.skipped)
+        return bool(self.jobs)
 
 
 class Dispatcher:
@@ -59,7 +77,9 @@ class Dispatcher:
         self._warming = warming
         self._watch = watch
         self._lanes: dict[int, Lane] = {}
-        self._waiting: list[int] = []  # in the order of their turns
+        self._anew = True  # the store knows better than what follows
+        self._turns = Turns()
+        self._held: dict[str, dict[int, int]] = {}  # lanes and their ranks, by the zygote's key that they wait for
         self._instant = math.inf
         self._sooner = trio.Event()
         self.draining = False
@@ -70,20 +90,15 @@ class Dispatcher:
         """Begin from what the store holds."""
         for number in store.lanes():
             self._lane(store, number)
-        self.reconsider_from(store.waiting_lanes())
         self._instant = store.next_instant() or math.inf
 
-    def reconsider_from(self, lanes: Any) -> None:
-        """Note lanes that may have queued jobs."""
-        self._waiting += [lane for lane in lanes if lane not in self._waiting]
-
     def reconsider(self) -> None:
-        """Look at every known lane again: a transaction was rolled back."""
-        self.reconsider_from(self._lanes)
+        """Have the next claim ask the store which lanes have queued jobs: a transaction was rolled back."""
+        self._anew = True
 
-    def inserted(self, lanes: set[int], instant: float) -> None:
+    def inserted(self, lanes: dict[int, int], instant: float) -> None:
         """Note what an insert brought: lanes with queued jobs, and the next time of day that matters."""
-        self.reconsider_from(lanes)
+        self._turns.note_all(lanes.items())
         self.set_alarm(instant)
 
     def set_alarm(self, instant: float) -> None:
@@ -93,17 +108,26 @@ class Dispatcher:
             self._sooner.set()
 
     def freed(self, recorded: Recorded | None) -> None:
-        """A slot, a zygote or a job has come free: look again in the next transaction."""
+        """A slot or a zygote has come free: look again in the next transaction."""
         if recorded is None:
-            self.reconsider()
             self._sooner.set()
         elif recorded.state is State.QUEUED:
-            self.reconsider_from([recorded.lane])
+            self._turns.note(recorded.lane)
         elif recorded.state is State.SCHEDULED:
             self._instant = -math.inf  # the alarm asks the store when it is
             self._sooner.set()
         if self._waiting:
             self._writer.wake()
+
+    def given_back(self, lane: int | None) -> None:
+        """A claim was undone; its lane, when it has a queued job by that."""
+        if lane is not None:
+            self._turns.note(lane)
+        self.freed(None)
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._anew or self._turns or self._held)
 
     # -- claims ---------------------------------------------------------------------------------------------------
 
@@ -116,28 +140,47 @@ class Dispatcher:
         free = 0 if self.draining else self._attempts.free
         if free <= 0 or not self._waiting:
             return []
+        if self._anew:
+            self._anew = False
+            self._turns.note_all((number, UNKNOWN) for number in store.waiting_lanes())
         now = time.time()
-        candidates: list[tuple[int, int, int, int]] = []  # -priority, place in its lane, turn, seq
-        able: dict[int, Start] = {}
-        for turn, number in enumerate(list(self._waiting)):
+        starts: list[Start] = []
+        seen: dict[int, Seen] = {}
+        self._release()
+        while self._turns and len(starts) < free:
+            number, rank = self._turns.pop()
             lane = self._lane(store, number)
-            shared = self._zygotes.pick(lane)
-            if shared is None:
+            zygote = self._zygotes.pick(lane)
+            if zygote is None:
+                held = self._held.setdefault(self._zygotes.key_of(lane), {})
+                held[number] = max(rank, held.get(number, rank))
                 continue
-            rows = store.peek_lane(number, free, now)
-            if len(rows) < free:
-                self._waiting.remove(number)
-            for place, (priority, seq, crashes) in enumerate(rows):
-                zygote = self._zygotes.pick_alone(lane, seq) if crashes else shared
+            queue = seen.get(number)
+            if queue is None:
+                queue = seen[number] = Seen(store, number, free, now)
+            if not queue.jobs and not (queue.skipped and queue.look_further()):
+                continue
+            priority, seq, crashes = queue.jobs[0]
+            if priority == rank:
+                queue.jobs.popleft()
+                if crashes:
+                    zygote = self._zygotes.pick_alone(lane, seq)
                 if zygote is None:
-                    self.reconsider_from([number])
-                    continue
-                candidates.append((priority, place, turn, seq))
-                able[seq] = Start(None, lane, zygote)  # type: ignore[arg-type]
-        candidates.sort()
-        starts = [self._claim(store, able[seq], seq, now) for _, _, _, seq in candidates[:free]]
-        self._take_turns(starts, {able[seq].lane.id for *_, seq in candidates[free:]})
+                    queue.skipped.append((priority, seq, crashes))
+                else:
+                    starts.append(self._claim(store, Start(None, lane, zygote), seq, now))  # type: ignore[arg-type]
+            self._turns.put(number, queue.jobs[0][0] if queue.jobs else priority)
+        for number, queue in seen.items():
+            if queue.skipped:
+                self._turns.note(number, queue.skipped[0][0])
         return starts
+
+    def _release(self) -> None:
+        """Let those lanes take their turns again whose zygote has come; asks for the others' again."""
+        for key, lanes in list(self._held.items()):
+            if self._zygotes.pick(self._lanes[next(iter(lanes))]) is not None:
+                del self._held[key]
+                self._turns.note_all(lanes.items())
 
     def _claim(self, store: Store, start: Start, seq: int, now: float) -> Start:
         zygote = start.zygote
@@ -157,12 +200,6 @@ class Dispatcher:
             lane = self._lanes[number] = store.get_lane(number)
             self._zygotes.key_of(lane)  # so that a zygote of an earlier daemon's is known by its runtime
         return lane
-
-    def _take_turns(self, starts: list[Start], left_over: set[int]) -> None:
-        """Put lanes that were served behind the others; those with jobs left over are still waiting."""
-        self.reconsider_from(left_over)
-        served = {start.lane.id for start in starts}
-        self._waiting.sort(key=lambda lane: lane in served)
 
     def start(self, starts: list[Start]) -> None:
         """Hand committed claims to their zygotes; those that must not begin twice when that is on the disk."""
@@ -235,12 +272,11 @@ class Dispatcher:
         forget = now + self._config.retention.others
         self._instant = math.inf
 
-        def ring(store: Store) -> tuple[set[int], list[bytes], float | None]:
-            lanes, expired = store.wake(now), store.expire(now, forget)
-            self.reconsider_from(lanes)  # before this transaction's claims
-            return lanes, expired, store.next_instant()
+        def ring(store: Store) -> tuple[list[bytes], float | None]:
+            self._turns.note_all(store.wake(now).items())  # before this transaction's claims
+            return store.expire(now, forget), store.next_instant()
 
-        _, expired, instant = await self._writer.commit(ring, patient=True)
+        expired, instant = await self._writer.commit(ring, patient=True)
         for id in expired:
             self._watch.ended(id)
         if instant is not None:

@@ -136,6 +136,7 @@ class Daemon:
         self.attempts.imported = self.dispatcher.imported
         self.attempts.zygotes = self.zygotes
         self.attempts.freed = self.dispatcher.freed
+        self.attempts.given_back = self.dispatcher.given_back
         state = os.environ["SIDECAR_STATE_DIR"]
         self.quarantine = Quarantine(os.path.join(state, "quarantine"), int(os.environ.get("SIDECAR_DEATHS", "0")))
         self.intake = Intake(config, self.writer, self.dispatcher, self.watch, self.space, self.quarantine)

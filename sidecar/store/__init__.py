@@ -42,12 +42,14 @@ class Store(File):
 
     # -- insert ---------------------------------------------------------------------------------------------------
 
-    def insert(self, jobs: Iterable[Job], now: float, forget: float) -> set[int]:
-        """Insert jobs; one whose id is there already changes nothing. Returns the lanes that have queued jobs now.
+    def insert(self, jobs: Iterable[Job], now: float, forget: float) -> dict[int, int]:
+        """Insert jobs; one whose id is there already changes nothing.
 
-        `forget` is when a rejected job may be deleted.
+        Returns the lanes that have queued jobs now, with the highest priority among them. `forget` is when a rejected
+        job may be deleted.
         """
-        lanes, rows = set(), []
+        rows = []
+        lanes: dict[int, int] = {}
         for job in jobs:
             lane = self.lane(job.uid, job.queue, job.runtime or b"")
             if job.rejected is not None:
@@ -55,7 +57,7 @@ class Store(File):
             else:
                 state, outcome, finished, until = ("queued" if job.due <= now else "scheduled"), None, None, None
                 if job.due <= now:
-                    lanes.add(lane)
+                    lanes[lane] = max(job.priority, lanes.get(lane, job.priority))
             self._large += len(job.body)
             rows.append((job.id, lane, job.priority, state, outcome, now, job.due, job.expires, finished, until,
                          job.rejected, job.target, job.body))  # fmt: skip
@@ -96,9 +98,9 @@ class Store(File):
         ]
 
     def peek_lane(self, lane: int, most: int, now: float) -> list[tuple[int, int, int]]:
-        """Return (-priority, seq, crashes) of the first queued jobs of a lane, in the order of claiming."""
+        """Return (priority, seq, crashes) of the first queued jobs of a lane, in the order of claiming."""
         return self._db.execute(
-            "SELECT -priority, seq, crashes FROM job WHERE state = 'queued' AND lane = ?"
+            "SELECT priority, seq, crashes FROM job WHERE state = 'queued' AND lane = ?"
             " AND (expires IS NULL OR expires > ? OR attempts > 0) ORDER BY priority DESC, due, seq LIMIT ?",
             (lane, now, most),
         ).fetchall()
@@ -121,27 +123,32 @@ class Store(File):
         )
         return claim
 
-    def give_back(self, seq: int, number: int) -> bool:
-        """Undo a claim whose attempt was never spawned: the job keeps its place. Returns whether a cancel is wanted."""
+    def give_back(self, seq: int, number: int) -> tuple[int, bool] | None:
+        """Undo a claim whose attempt was never spawned: the job keeps its place.
+
+        Returns its lane and whether a cancel is wanted, None when there was no such claim.
+        """
         row = self._db.execute(
             "UPDATE job SET state = 'queued', attempts = attempts - 1"
-            " WHERE seq = ? AND attempts = ? AND state = 'running' RETURNING cancel_wanted",
+            " WHERE seq = ? AND attempts = ? AND state = 'running' RETURNING lane, cancel_wanted",
             (seq, number),
         ).fetchone()
-        if row is not None:
-            self._db.execute("DELETE FROM attempt WHERE job = ? AND number = ?", (seq, number))
-        return bool(row and row[0])
+        if row is None:
+            return None
+        self._db.execute("DELETE FROM attempt WHERE job = ? AND number = ?", (seq, number))
+        return row[0], bool(row[1])
 
     # -- time -----------------------------------------------------------------------------------------------------
 
-    def wake(self, now: float, most: int = 1000) -> set[int]:
-        """Queue what has come due; returns the lanes it is in."""
+    def wake(self, now: float, most: int = 1000) -> dict[int, int]:
+        """Queue what has come due; returns the lanes it is in, with the highest priority among it."""
         rows = self._db.execute(
             "UPDATE job SET state = 'queued' WHERE seq IN"
-            " (SELECT seq FROM job WHERE state = 'scheduled' AND due <= ? ORDER BY due LIMIT ?) RETURNING lane",
+            " (SELECT seq FROM job WHERE state = 'scheduled' AND due <= ? ORDER BY due LIMIT ?)"
+            " RETURNING lane, priority",
             (now, most),
         ).fetchall()
-        return {lane for (lane,) in rows}
+        return dict(sorted(rows))  # of a lane the last, so the highest, stays
 
     def expire(self, now: float, forget: float, most: int = 1000) -> list[bytes]:
         """End what has not started in time; returns the ids."""
