@@ -79,6 +79,8 @@ class JobFailed(SidecarError):
         self.traceback = traceback
 
 
+UNUSABLE = 78  # a daemon's exit status: no daemon can open this store, so none need follow (EX_CONFIG of sysexits.h)
+
 _SHOWN = 80
 
 

@@ -12,7 +12,7 @@ import pytest
 from sidecar.errors import NoSpace
 from sidecar.job import Ending, Event, Job, Outcome, State
 from sidecar.rows import Conclusion
-from sidecar.store import Store, StoreError
+from sidecar.store import Store, StoreError, Unusable
 
 NOW = 1000.0
 KEEP = 5000.0
@@ -215,8 +215,21 @@ def test_a_file_of_a_later_version_is_refused_and_untouched(tmp_path: Path) -> N
     with sqlite3.connect(tmp_path / "jobs.sqlite") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="version 99"):
+    before = (tmp_path / "jobs.sqlite").read_bytes()
+    with pytest.raises(Unusable, match=r"version 99.*begin without jobs"):
         Store(str(tmp_path))
+    assert (tmp_path / "jobs.sqlite").read_bytes()[100:] == before[100:]  # the head notes the kind of log
+
+
+@pytest.mark.parametrize("damage", [slice(0, 16), slice(100, 4096)], ids=["no database", "a damaged one"])
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path, damage: slice) -> None:
+    Store(str(tmp_path)).close()
+    data = bytearray((tmp_path / "jobs.sqlite").read_bytes())
+    data[damage] = b"\xa5" * len(data[damage])
+    (tmp_path / "jobs.sqlite").write_bytes(data)
+    with pytest.raises(Unusable, match="begin without jobs"):
+        Store(str(tmp_path))
+    assert (tmp_path / "jobs.sqlite").read_bytes() == data
 
 
 def test_a_full_disk_is_no_space_and_the_store_goes_on(store: Store) -> None:

@@ -19,9 +19,9 @@ import trio
 from ..config import BadConfig, Config, load
 from ..crashpoints import crash
 from ..descriptor import read_body
-from ..errors import NoSpace, SidecarError
+from ..errors import UNUSABLE, SidecarError
 from ..places import SPOOL
-from ..store import Store
+from ..store import Store, Unusable
 from .attempts import Attempts
 from .datagrams import Datagrams
 from .dispatcher import Dispatcher
@@ -31,6 +31,7 @@ from .intake import Intake
 from .janitor import Janitor
 from .keeper import Keeper
 from .listener import Listener
+from .opening import Opening
 from .overdue import Overdue
 from .quarantine import Quarantine
 from .space import Space
@@ -62,8 +63,9 @@ def run() -> None:
     try:
         trio.run(Daemon(config, names).live, strict_exception_groups=True)
     except* SidecarError as errors:
-        log.error("%s", _first_of(errors))
-        sys.exit(1)
+        first = _first_of(errors)
+        log.error("%s", first)
+        sys.exit(UNUSABLE if isinstance(first, Unusable) else 1)
 
 
 def _first_of(error: BaseException) -> BaseException:
@@ -99,7 +101,11 @@ class Daemon:
             if message.pop("do") == "go":
                 break
             inherited.append({**message, "fd": fd})
-        store = self.open_store(os.environ["SIDECAR_STATE_DIR"])
+        folder = os.environ["SIDECAR_STATE_DIR"]
+        self.space = Space(folder, self.config.space.reserve, self.config.space.ballast)
+        store = await Opening(folder, self.space, self.keeper, self.control).open(inherited)
+        if store is None:
+            return
         try:
             self.open_rooms(store)
             await self.serve(store, inherited)
@@ -109,16 +115,6 @@ class Daemon:
             raise
         finally:
             store.close()
-
-    def open_store(self, folder: str) -> Store:
-        """Open the store. A full disk costs the ballast, for what is in the log has to go into the file first."""
-        self.space = Space(folder, self.config.space.reserve, self.config.space.ballast)
-        try:
-            return Store(folder)
-        except NoSpace:
-            if not self.space.give_up():
-                raise
-            return Store(folder)
 
     def open_rooms(self, store: Store) -> None:
         """Make every room, and let those know each other that do."""

@@ -27,7 +27,7 @@ from .settings import Settings
 
 
 def main() -> None:
-    """Serve until told to stop; the settings are the one argument, as JSON. Exits 1 when it cannot even begin."""
+    """Serve until told to stop; the settings are the one argument, as JSON. Exits 1 when nobody can serve here."""
     try:
         keeper = prepare(Settings(sys.argv[1]), dict(os.environ))
     except SidecarError as error:
@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    keeper.run()
+    sys.exit(keeper.run())
 
 
 def prepare(settings: Settings, environ: dict[str, str]) -> Keeper:

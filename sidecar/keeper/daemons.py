@@ -5,7 +5,7 @@
 
 Go is never said while the orphans of a dead zygote live: a daemon takes a zygote that it is not shown for dead, and
 runs its attempts again. One that dies is replaced at once, or after a pause where that keeps happening; while we stop,
-once.
+once. One that says that no daemon can open this store is the last: who runs us learns it by our own status.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from math import inf
 
 from ..crashpoints import crash
+from ..errors import UNUSABLE
 from . import daemon
 from .daemon import LOADED, LOADING, READY, SERVING, Daemon
 from .notify import Notifier, say
@@ -56,6 +57,7 @@ class Daemons:
         self.current: Daemon | None = None  # the one that has the store, or gets it next
         self.book: dict[int, Daemon] = {}  # by pid; in here until it is reaped
         self.over = False
+        self.hopeless = False  # no daemon can serve here
 
     def alarms(self) -> list[tuple[float, Callable[[], None]]]:
         """Return what is to be done, and when."""
@@ -141,6 +143,9 @@ class Daemons:
             self._reload_failed(f"the new daemon ended ({ending(status)})")
         elif one is self.current:
             self.current = None
+            if os.waitstatus_to_exitcode(status) == UNUSABLE and self._successor is None:
+                self.over = self.hopeless = True
+                return
             left = one.leaving and (status == 0 or one.stage < SERVING)
             drained = self._stops > 0 and status == 0 and one.stage >= SERVING and not one.leaving
             self._replace(0.0 if left or drained else self._count(one, status), drained)

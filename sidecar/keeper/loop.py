@@ -59,14 +59,15 @@ class Keeper:
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Run until told to stop and all has ended."""
+    def run(self) -> int:
+        """Run until told to stop and all has ended; returns the exit status."""
         while not (self._finishing and not (self._daemons.book or self._zygotes.book or self._zygotes.mourned)):
             self._fire_alarms()
             for fd, _ in self._waiting().poll(self._until_alarm()):
                 self._on_event(fd)
             if self._daemons.over and not self._finishing:
                 self._finish()
+        return int(self._daemons.hopeless)
 
     def _waiting(self) -> select.poll:
         """Return what to wait for. Made anew each time: there is little of it, and it is seldom."""

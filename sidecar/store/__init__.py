@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from ..job import Claim, Ending, Job, Outcome, State, after
 from ..rows import Attempt, Conclusion, Lane, Running, Summary
-from .file import CHECKPOINT_PAGES, NAME, File, StoreError
+from .file import CHECKPOINT_PAGES, NAME, File, StoreError, Unusable
 
-__all__ = ["CHECKPOINT_PAGES", "NAME", "Store", "StoreError"]
+__all__ = ["CHECKPOINT_PAGES", "NAME", "Store", "StoreError", "Unusable"]
 
 _SUMMARY = """
     SELECT job.seq, job.id, lane.uid, lane.queue, job.priority, job.state, job.outcome, job.submitted, job.due,
@@ -29,9 +29,8 @@ _SUMMARY = """
 class Store(File):
     """The verbs on the open file."""
 
-    def __init__(self, folder: str) -> None:
-        """Open, or make, the store in `folder`; see File."""
-        super().__init__(folder)
+    def _prepare(self) -> None:
+        super()._prepare()
         self._lanes: dict[tuple[int, str, bytes], int] = {
             (uid, queue, runtime): id
             for id, uid, queue, runtime in self._db.execute("SELECT id, uid, queue, runtime FROM lane")

@@ -8,6 +8,7 @@ Which system call stands behind what, and what its failure does:
     open      any of them                     the daemon does not serve; the keeper tries again, less and less often
               write, fdatasync (checkpoint)   the same; ENOSPC: once more without the ballast
               fsync of the folders' names     the same
+              what is read is no store        Unusable: the keeper ends too, with status 1; nothing is changed
     commit    pwrite to the -wal              ENOSPC: rolled back; who hands off hears no_space, we go on, and outcomes
                                               are tried again, at once if there is ballast to give up
               fdatasync of its header, or     all who wait hear `internal`, nobody an ack; the daemon ends with
@@ -25,7 +26,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 
 from ..crashpoints import crash
@@ -36,6 +37,7 @@ VERSION = 1
 NAME = "jobs.sqlite"
 CHECKPOINT_PAGES = 1000
 _PAGE = 4096
+_CURE = "put a backup in its place, or move it and its -wal away to begin without jobs"
 _PRAGMAS = (
     "locking_mode=EXCLUSIVE",
     "journal_mode=WAL",
@@ -51,19 +53,33 @@ class StoreError(SidecarError):
     """The store cannot go on; the daemon ends, and the next one opens the file anew."""
 
 
+class Unusable(StoreError):
+    """The file is none of ours, or damaged: trying again does not help, a person has to look."""
+
+
 class File:
     """The open file. Close it; nobody else can open it meanwhile."""
 
     def __init__(self, folder: str) -> None:
         """Open, or make, the store in `folder`; what is in its log is in the file, and on the disk, afterwards.
 
-        Raises NoSpace when the disk is full, StoreError when the file is somebody else's or newer, or on any failure.
+        Raises NoSpace when the disk is full, Unusable when the file is no store, or a newer one's, StoreError on any
+        other failure.
         """
         self.path = os.path.join(folder, NAME)
+        with ExitStack() as undo:
+            self._open(folder, undo)
+            undo.pop_all()
+        self._changes_at_checkpoint = self._db.total_changes
+        self._pages_per_change = 2.0
+        self._large = 0  # bytes since then, of what fills pages of its own: arguments, results, output
+
+    def _open(self, folder: str, undo: ExitStack) -> None:
         try:
             self._db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, cached_statements=128, check_same_thread=False
             )
+            undo.callback(self._db.close)
             for pragma in _PRAGMAS:
                 self._db.execute(f"PRAGMA {pragma}").fetchall()
             self._prepare()
@@ -73,9 +89,6 @@ class File:
             sync_names(folder)
         except (sqlite3.Error, OSError) as error:
             raise self._trouble("open", error) from None
-        self._changes_at_checkpoint = self._db.total_changes
-        self._pages_per_change = 2.0
-        self._large = 0  # bytes since then, of what fills pages of its own: arguments, results, output
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -83,7 +96,7 @@ class File:
             script = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
             self._db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
         elif version != VERSION:
-            raise StoreError(f"cannot open store {self.path}: version {version}, this sidecar reads {VERSION}")
+            raise Unusable(f"cannot open store {self.path}: version {version}, this sidecar reads {VERSION}; {_CURE}")
 
     def close(self) -> None:
         """Close the file; SQLite checkpoints it, and removes the log when that went well."""
@@ -103,7 +116,10 @@ class File:
         crash and crash("sync.done")
 
     def _trouble(self, doing: str, error: Exception) -> SidecarError:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        code = getattr(error, "sqlite_errorcode", None)
+        if doing == "open" and code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return Unusable(f"cannot open store {self.path}: {error}; {_CURE}")
+        if code == sqlite3.SQLITE_FULL:
             return NoSpace(f"cannot {doing} store {self.path}: the disk is full, try again when there is room")
         return StoreError(f"cannot {doing} store {self.path}: {error}")
 

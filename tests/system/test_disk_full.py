@@ -177,9 +177,14 @@ def test_a_daemon_killed_on_a_full_disk_comes_up_by_the_ballast(place: Place, tm
     if config == CONFIG:
         eventually(lambda: _other_daemon(place, before), 20)
         assert "giving up the ballast" in place.daemon.log()
-    else:  # the control: it is refused until there is room
-        eventually(lambda: place.daemon.log().count("cannot open store") >= 2, 20)
-        assert not _other_daemon(place, before)
+    else:  # the control: it waits for room, and says so to whoever asks
+        eventually(lambda: "cannot open store" in place.daemon.log(), 20)
+        with place.daemon.client() as client:
+            assert client.receive()[2]["code"] == "no_space"
+        with pytest.raises(NoSpace, match="the disk is full"):
+            place.client.submit(["true"])
+        assert place.client.options(ack="sent").submit("os:getpid").ack == "sent"
+        assert "the daemon ended (exit" not in place.daemon.log()
     place.disk.clear()
     eventually(lambda: _other_daemon(place, before), 20)
     (tmp_path / "go").touch()
@@ -191,7 +196,7 @@ def _other_daemon(place: Place, before: int) -> bool:
     try:
         with place.daemon.client(timeout=0.3) as client:
             return bool(client.call("ping")["pids"]["daemon"] != before)
-    except (Ended, OSError):  # also when nobody answers in time
+    except (Ended, Refused, OSError):  # also when nobody answers in time
         return False
 
 
