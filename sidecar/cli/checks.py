@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 from .. import __version__
 from ..client import Handle, options, where
-from ..errors import SidecarError
+from ..errors import NoSpace, SidecarError
 from ..places import CONTROL, HANDOFF
 from .asking import ask
 from .showing import duration, printable, size
 
 PATIENCE = 10.0  # seconds for a job that does nothing
 ROOM = 256 * 1024 * 1024  # bytes below which a disk counts as nearly full
+_MAKE_ROOM = "make room: no new job is accepted, and it goes on by itself when there is more"
 
 
 class Finding(NamedTuple):
@@ -64,6 +65,8 @@ def handoff_socket() -> Finding:
 def daemon_answers(ping: dict[str, Any] | SidecarError) -> Finding:
     """Say whether the daemon answered at all."""
     name = "daemon"
+    if isinstance(ping, NoSpace):
+        return Finding(name, False, str(ping), _MAKE_ROOM)
     if isinstance(ping, SidecarError):
         return Finding(name, False, str(ping), "start `sidecar serve`; when it runs, its stderr says what is wrong")
     return Finding(
@@ -104,7 +107,7 @@ def _runs(name: str, target: str | list[str], cure: str) -> Finding:
         handle = options(ack="stored", on_unavailable="raise", timeout=PATIENCE, deadline=PATIENCE).submit(target)
         return _end_of(name, shown, handle, cure)
     except SidecarError as error:
-        return Finding(name, False, f"{shown}: {error}", cure)
+        return Finding(name, False, f"{shown}: {error}", _MAKE_ROOM if isinstance(error, NoSpace) else cure)
 
 
 def _end_of(name: str, shown: str, handle: Handle, cure: str) -> Finding:
@@ -128,10 +131,9 @@ def disk(ping: dict[str, Any]) -> Finding:
     free, reserve = store["free"], store["reserve"]
     text = f"{size(free)} free for {os.path.dirname(store['path'])}, {size(store['bytes'])} used"
     if not store["accepts"]:
-        cure = "make room: no new job is accepted, and it goes on by itself when there is more"
-        return Finding("disk", False, f"{text}, {size(reserve)} are kept in reserve", cure)
-    cure = f"make room: under {size(reserve)} no new job is accepted"
-    return Finding("disk", free >= ROOM, text, "" if free >= ROOM else cure)
+        return Finding("disk", False, f"{text}, {size(reserve)} are kept in reserve", _MAKE_ROOM)
+    soon = f"; nearly full, under {size(reserve)} no new job is accepted" if free < ROOM else ""
+    return Finding("disk", True, text + soon)
 
 
 def modules() -> Finding:

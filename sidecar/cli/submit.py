@@ -126,7 +126,8 @@ def submit(
     handle.send()
     if handle.ack in WITHOUT_DAEMON:
         complain(f"no daemon is there: job {handle.id} {WITHOUT_DAEMON[handle.ack]}")
-    click.echo(json_line({"id": handle.id, "ack": handle.ack}) if as_json else handle.id)
+    if as_json or handle.ack != "dropped":  # of a job that is nowhere an id would only mislead
+        click.echo(json_line({"id": handle.id, "ack": handle.ack}) if as_json else handle.id)
     if handle.ack == "inline":
         ctx.exit(watching.show_inline(handle))
     ctx.exit(UNREACHABLE if wait and handle.ack in WITHOUT_DAEMON else 0)

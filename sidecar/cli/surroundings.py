@@ -62,8 +62,14 @@ def spool() -> Finding:
             if free < reserve:
                 return Finding(name, False, f"{folder} takes no jobs, its disk is nearly full", "make room")
             return Finding(name, True, f"{os.path.realpath(folder)} takes jobs while no daemon is there")
+    there = [folder for folder in looked if os.path.isdir(f"{folder}/new")]
+    if there:
+        return Finding(
+            name, False, f"cannot write to {' or '.join(there)}",
+            "a submit while no daemon is there will fail: look whose the folder is, and whether its disk is read-only",
+        )  # fmt: skip
     return Finding(
-        name, False, f"cannot write to {' or '.join(looked)}",
+        name, False, f"there is no {' or '.join(looked)}",
         "a submit while no daemon is there will fail: start `sidecar serve` once as this user, it makes the folder",
     )  # fmt: skip
 

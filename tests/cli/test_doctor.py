@@ -11,7 +11,7 @@ import pytest
 
 from sidecar import __version__
 from sidecar.cli import checks, surroundings
-from sidecar.errors import Internal
+from sidecar.errors import Internal, NoSpace
 
 from .conftest import Run
 from .stub import PING, Stub, failed, job
@@ -64,6 +64,8 @@ def test_a_module_that_stays_cold_is_named_with_the_reason_and_no_failure(run: R
         ({"wait": failed(("CommandNotFound", "no"))}, "command", "true: failed no", "PATH of `sidecar serve`"),
         ({"wait": job(state="queued", outcome=None, waiting="no slot"), "status": job(waiting="no sidecar in x")},
          "call", "no sidecar in x", "sidecar list --state running"),
+        ({"ping": NoSpace("cannot open store")}, "daemon", "cannot open store", "make room"),
+        ({"submit": NoSpace("cannot take the job")}, "call", "cannot take the job", "make room"),
         ({"submit": Internal("cannot store")}, "command", "cannot store", "PATH of `sidecar serve`"),
     ],
 )  # fmt: skip
@@ -76,7 +78,7 @@ def test_what_is_wrong_with_the_daemon_is_found(
     assert not shown["ok"] and not found["ok"]
     assert said in found["text"] and cure in found["cure"]
     result = run("doctor")
-    assert result.exit_code == 1
+    assert result.exit_code == (3 if name == "daemon" else 1)
     assert f"FAIL  {name}: " in result.stdout
 
 
@@ -103,11 +105,15 @@ def test_another_version_installed_than_imported_is_found(well: Stub, monkeypatc
     assert "0.0.1 is installed" in surroundings.environment().text
 
 
-def test_a_spool_that_takes_nothing_is_found(run: Run, well: Stub, folder: Path) -> None:
+def test_a_spool_that_takes_nothing_is_found(
+    run: Run, well: Stub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings.os, "access", lambda path, mode: False)  # root may write anywhere
+    assert "FAIL  spool: cannot write to " in run("doctor").stdout
     (folder / "spool" / "new").rmdir()
     result = run("doctor")
     assert result.exit_code == 1
-    assert "FAIL  spool: cannot write to " in result.stdout
+    assert "FAIL  spool: there is no " in result.stdout
 
 
 def test_a_spool_on_a_full_disk_is_found(run: Run, well: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +121,11 @@ def test_a_spool_on_a_full_disk_is_found(run: Run, well: Stub, monkeypatch: pyte
     assert "takes no jobs, its disk is nearly full" in run("doctor").stdout
 
 
-def test_a_nearly_full_disk_is_found(run: Run, well: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nearly_full_disk_is_named_and_no_failure(run: Run, well: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "ROOM", 1 << 60)
-    assert "FAIL  disk: " in run("doctor").stdout
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert any(line.startswith("ok    disk: ") and "nearly full" in line for line in result.stdout.splitlines())
 
 
 @pytest.mark.parametrize(("depth", "said"), [("10\n", "max_dgram_qlen=512"), ("512\n", "holds 512"), ("?", "unknown")])

@@ -133,6 +133,7 @@ def test_without_a_daemon_the_policy_decides(run: Run, policy: str, code: int, s
     result = run("submit", "--on-unavailable", policy, "true")
     assert result.exit_code == code
     assert said in result.stderr and result.stderr.count("\n") == 1
+    assert result.stdout == "", "no id of a job that is nowhere"
 
 
 @pytest.mark.parametrize(
