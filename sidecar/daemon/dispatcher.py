@@ -101,6 +101,15 @@ class Dispatcher:
         self._turns.note_all(lanes.items())
         self.set_alarm(instant)
 
+    def forget_lanes(self, lanes: list[int]) -> None:
+        """Forget lanes that are no more; their numbers may come again for others."""
+        for number in lanes:
+            self._lanes.pop(number, None)
+            self._turns.remove(number)
+            for held in self._held.values():
+                held.pop(number, None)
+        self._held = {key: held for key, held in self._held.items() if held}
+
     def set_alarm(self, instant: float) -> None:
         """Wake at `instant` (Unix seconds) if that is sooner than what is known."""
         if instant < self._instant:

@@ -1,28 +1,36 @@
-"""What is done now and then: finished jobs are forgotten, idle zygotes retired. Sleeps end at a computed instant."""
+"""What is done now and then: finished jobs and empty lanes are forgotten, idle zygotes retired.
+
+Sleeps end at a computed instant.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 
 import trio
 
 from ..config import Config
 from ..errors import NoSpace
 from ..store import Store
+from .dispatcher import Dispatcher
 from .writer import Writer
 from .zygotes import Zygotes
 
 _CHUNK_PAUSE = 0.05  # seconds between two chunks, so that intake goes on
+_LANES = 1000  # below that they cost nothing
+_LANES_PAUSE = 3600.0  # seconds between two looks for empty lanes
 _LOOK = 60.0  # seconds: the least between two looks, so that a stream of endings is purged in chunks
 
 
 class Janitor:
     """Keeps the store and the machine small."""
 
-    def __init__(self, config: Config, writer: Writer, zygotes: Zygotes) -> None:
+    def __init__(self, config: Config, writer: Writer, dispatcher: Dispatcher, zygotes: Zygotes) -> None:
         self._config = config
         self._writer = writer
+        self._dispatcher = dispatcher
         self._zygotes = zygotes
 
     async def purge(self) -> None:
@@ -46,6 +54,28 @@ class Janitor:
         forget = await self._writer.read(lambda store: store.next_forget())
         due = math.inf if forget is None else forget - time.time()
         return min(max(due, _LOOK), 3600.0)
+
+    async def forget_lanes(self) -> None:
+        """Delete lanes that have no jobs any more: a queue for each customer, a runtime for each release."""
+        while True:
+            await trio.sleep(_LANES_PAUSE)
+            if await self._writer.read(lambda store: len(store.lanes())) > _LANES:
+                with suppress(NoSpace):
+                    await self._forget_lanes()
+
+    async def _forget_lanes(self) -> None:
+        used: set[int] = set()
+        beyond: int | None = 0
+        while beyond is not None:
+            found, beyond = await self._writer.read(lambda store, after=beyond: store.used_lanes(after))  # type: ignore[misc]
+            used |= found
+            await trio.sleep(_CHUNK_PAUSE)
+
+        def forget(store: Store) -> None:
+            """In the transaction, before its claims: a number may come again at once."""
+            self._dispatcher.forget_lanes(store.drop_lanes(used))
+
+        await self._writer.commit(forget)
 
     async def retire(self) -> None:
         """End zygotes that have nothing to do any more."""

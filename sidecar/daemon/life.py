@@ -139,7 +139,7 @@ class Daemon:
         self.datagrams = Datagrams(self.handoff, self.intake)
         self.spool = Spool(os.path.join(state, SPOOL), limits.job, self.intake)
         self.overdue = Overdue(self.attempts, self.keeper.tell)
-        self.janitor = Janitor(config, self.writer, self.zygotes)
+        self.janitor = Janitor(config, self.writer, self.dispatcher, self.zygotes)
         self.handlers = Handlers()
         for name in (
             "config",
@@ -173,6 +173,7 @@ class Daemon:
                 services.start_soon(self.dispatcher.watch_the_clock)
                 services.start_soon(self.space.keep, self.writer.wake)
                 services.start_soon(self.janitor.purge)
+                services.start_soon(self.janitor.forget_lanes)
                 services.start_soon(self.janitor.retire)
                 services.start_soon(self.overdue.watch)
                 services.start_soon(self.listener.run)

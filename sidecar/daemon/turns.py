@@ -35,7 +35,7 @@ class Turns:
 
     def put(self, lane: int, rank: int) -> None:
         """Put a lane behind the others of a rank, from wherever it was."""
-        self._remove(lane)
+        self.remove(lane)
         self._ranks[lane] = rank
         self._lanes.setdefault(rank, {})[lane] = None
 
@@ -43,10 +43,11 @@ class Turns:
         """Take away the lane whose turn it is; returns its rank too. There must be one."""
         rank = max(self._lanes)
         lane = next(iter(self._lanes[rank]))
-        self._remove(lane)
+        self.remove(lane)
         return lane, rank
 
-    def _remove(self, lane: int) -> None:
+    def remove(self, lane: int) -> None:
+        """Forget a lane, if it is there."""
         rank = self._ranks.pop(lane, None)
         if rank is not None:
             lanes = self._lanes[rank]

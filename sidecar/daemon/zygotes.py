@@ -58,7 +58,7 @@ class Zygotes:
         self._wanted: dict[str, bytes] = {}  # key -> runtime, asked for and not here yet
         self._unfit: dict[str, Unfit] = {}
         self._runtimes: dict[str, bytes] = {DEFAULT: b""}
-        self._keys: dict[int, str] = {}  # by lane
+        self._keys: dict[tuple[int, bytes], str] = {}  # by user and runtime
         self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
         self.idle = trio.Event()  # set when there may be something to retire
         self._told: dict[str, Callable[..., None]] = {
@@ -70,9 +70,9 @@ class Zygotes:
         """Return the key of the zygotes that run this lane's jobs."""
         if not lane.runtime:
             return DEFAULT
-        key = self._keys.get(lane.id)
+        key = self._keys.get((lane.uid, lane.runtime))
         if key is None:
-            key = self._keys[lane.id] = hashlib.sha256(b"%d:" % lane.uid + lane.runtime).hexdigest()[:32]
+            key = self._keys[lane.uid, lane.runtime] = hashlib.sha256(b"%d:" % lane.uid + lane.runtime).hexdigest()[:32]
             self._runtimes[key] = lane.runtime
         return key
 

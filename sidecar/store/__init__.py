@@ -31,6 +31,7 @@ class Store(File):
 
     def _prepare(self) -> None:
         super()._prepare()
+        self._touched: set[int] = set()
         self._lanes: dict[tuple[int, str, bytes], int] = {
             (uid, queue, runtime): id
             for id, uid, queue, runtime in self._db.execute("SELECT id, uid, queue, runtime FROM lane")
@@ -75,6 +76,7 @@ class Store(File):
             self._db.execute("INSERT INTO lane (uid, queue, runtime) VALUES (?,?,?) ON CONFLICT DO NOTHING", key)
             known = self._db.execute("SELECT id FROM lane WHERE uid=? AND queue=? AND runtime=?", key).fetchone()[0]
             self._lanes[key] = known
+        self._touched.add(known)
         return known
 
     def lanes(self) -> list[int]:
@@ -84,6 +86,27 @@ class Store(File):
     def get_lane(self, id: int) -> Lane:
         """Return a lane by its number."""
         return Lane(*self._db.execute("SELECT id, uid, queue, runtime FROM lane WHERE id=?", (id,)).fetchone())
+
+    def used_lanes(self, beyond: int, most: int = 10_000) -> tuple[set[int], int | None]:
+        """Return the lanes of the next jobs in the order of arrival, and where to go on after them; None: no more.
+
+        From 0 on, lanes of jobs that are inserted meanwhile are noted, for `drop_lanes`: of a deleted job the number
+        may come again, so what is looked at later does not show them all.
+        """
+        if beyond == 0:
+            self._touched.clear()
+        rows = self._db.execute(
+            "SELECT seq, lane FROM job WHERE seq > ? ORDER BY seq LIMIT ?", (beyond, most)
+        ).fetchall()
+        return {lane for _, lane in rows}, rows[-1][0] if len(rows) == most else None
+
+    def drop_lanes(self, used: set[int]) -> list[int]:
+        """Delete every lane but these and those that `used_lanes` noted; returns the numbers that are free now."""
+        used = used | self._touched
+        unused = [number for number in self.lanes() if number not in used]
+        self._db.executemany("DELETE FROM lane WHERE id = ?", [(number,) for number in unused])
+        self._lanes = {key: number for key, number in self._lanes.items() if number in used}
+        return unused
 
     # -- claim ----------------------------------------------------------------------------------------------------
 

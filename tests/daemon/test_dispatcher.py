@@ -157,6 +157,21 @@ async def test_a_rolled_back_claim_is_made_again(house: House) -> None:
     assert house.claim(2) == [1, 2]
 
 
+async def test_a_number_of_a_forgotten_lane_is_another_lanes_later(house: House) -> None:
+    house.zygotes.there["one"] = False
+    house.insert(("held", b"one", 0), ("gone", b"", 0))
+    house.store._db.execute("DELETE FROM job")
+    house.claim()
+    with house.store.transaction():
+        house.dispatcher.forget_lanes(house.store.drop_lanes(set()))
+    house.insert(("new", b"", 0), ("newer", b"", 0))
+    house.zygotes.there["one"] = True
+    house.dispatcher.freed(None)
+    with house.store.transaction():
+        house.attempts.free = 2
+        assert [start.lane.queue for start in house.dispatcher.claim(house.store)] == ["new", "newer"]
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_nothing_that_could_start_is_passed_over(house: House, seed: int) -> None:
     chance = random.Random(seed)
