@@ -93,8 +93,14 @@ class Dispatcher:
         self._instant = store.next_instant() or math.inf
 
     def reconsider(self) -> None:
-        """Have the next claim ask the store which lanes have queued jobs: a transaction was rolled back."""
+        """Have the next claim ask the store which lanes have queued jobs: a transaction was rolled back.
+
+        What it had brought is forgotten, lanes too: their numbers come again for others.
+        """
         self._anew = True
+        self._lanes.clear()
+        self._turns = Turns()
+        self._held.clear()
 
     def inserted(self, lanes: dict[int, int], instant: float) -> None:
         """Note what an insert brought: lanes with queued jobs, and the next time of day that matters."""

@@ -157,6 +157,22 @@ async def test_a_rolled_back_claim_is_made_again(house: House) -> None:
     assert house.claim(2) == [1, 2]
 
 
+async def test_a_lane_of_a_rolled_back_insert_is_forgotten(house: House) -> None:
+    """The next insert's lane gets its number, and must not get its name and runtime too."""
+    house.attempts.free = 1
+    with pytest.raises(ZeroDivisionError), house.store.transaction():
+        job = Job(bytes(16), 0, "lost", 0, 1.0, None, b"one", b"\x80")
+        house.dispatcher.inserted(house.store.insert([job], 1.0, 9.0), 9.0)
+        assert len(house.dispatcher.claim(house.store)) == 1
+        raise ZeroDivisionError
+    house.dispatcher.reconsider()
+    assert house.claim() == []
+    house.insert(("new", b"two", 0))
+    with house.store.transaction():
+        (start,) = house.dispatcher.claim(house.store)
+    assert (start.lane.queue, start.lane.runtime) == ("new", b"two")
+
+
 async def test_a_number_of_a_forgotten_lane_is_another_lanes_later(house: House) -> None:
     house.zygotes.there["one"] = False
     house.insert(("held", b"one", 0), ("gone", b"", 0))

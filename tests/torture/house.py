@@ -96,11 +96,15 @@ class House(Daemon):
         return self
 
     def ask(self, method: str, *params: object) -> Any:
-        """Ask the daemon; None when nobody answers."""
+        """Ask the daemon; None when nobody answers, or there is no room for its store."""
         try:
             with RawClient(self.control, UP) as client:
                 return client.call(method, *params)
         except (Ended, OSError):
+            return None
+        except Refused as refused:
+            if refused.code != "no_space":
+                raise
             return None
 
     def until(self, condition: Callable[[], Value]) -> Value:

@@ -23,7 +23,8 @@ from sidecar.errors import SidecarError
 from . import heavy, jobs
 from .ledger import ONCE
 
-_TRIES = 3
+_PAUSE = 0.1  # seconds after a refusal: there may be no room just now
+_TRIES = 30
 _DEADLINE = 5.0
 
 
@@ -76,6 +77,7 @@ class Client:
                 word = self._hand_off(prepared, ack)
             except SidecarError as error:
                 sys.stderr.write(f"load: {error}\n")
+                time.sleep(_PAUSE)
                 continue
             os.write(self._journal, f"{word} {prepared.id} {self._stamp(began)}\n".encode())
             return
