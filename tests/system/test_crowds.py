@@ -22,6 +22,7 @@ from tests.waiting import eventually
 from .conftest import StartMutant
 
 MIB = 1024 * 1024
+SPIN = 0.3  # of a CPU: a loop that spins takes all that it gets, one that does not next to nothing
 Start = Callable[..., Mutant]
 
 
@@ -72,8 +73,21 @@ def is_closed(client: RawClient) -> bool:
     return bool(poll.poll(0))
 
 
+_opened: list[RawClient] = []
+
+
+@pytest.fixture(autouse=True)
+def leave_none_open() -> Iterator[None]:
+    """Close what a failed test left open: the next one would have descriptors that select() cannot take."""
+    yield
+    leave(_opened)
+    _opened.clear()
+
+
 def crowd(daemon: Mutant, count: int) -> list[RawClient]:
-    return [RawClient(daemon.control, 30) for _ in range(count)]
+    for _ in range(count):
+        _opened.append(RawClient(daemon.control, 30))
+    return _opened[-count:]
 
 
 def leave(clients: list[RawClient]) -> None:
@@ -93,7 +107,7 @@ def test_a_thousand_silent_clients_and_more_cost_little_and_keep_nobody_out(star
     silent = crowd(daemon, 1200)
     works(daemon)
     assert rss(pid) - before < 64 * MIB
-    assert share_of_cpu(pid) < 0.05
+    assert share_of_cpu(pid) < SPIN
     assert 200 <= sum(map(is_closed, silent)) <= 220, "those that came first made room"
     leave(silent)
     works(daemon)
@@ -171,7 +185,7 @@ def test_without_a_descriptor_for_another_client_nothing_spins_and_the_others_ar
     job = long_job(daemon, tmp_path / "go")
     early_wait = early.ask("wait", job["id"], 60)
     waiting = fill_up(daemon, job)
-    assert share_of_cpu(pid) < 0.3
+    assert share_of_cpu(pid) < SPIN
     assert early.call("ping")["allowed"]
     by_datagram = job_of("operator:add", 1, 2)
     hand_off(daemon.handoff, by_datagram)
@@ -193,7 +207,7 @@ def test_accepting_again_at_once_would_spin(start: Start, tmp_path: Path) -> Non
     daemon = start(daemon="naive")
     pid = daemon.pids()["daemon"]
     waiting = fill_up(daemon, long_job(daemon, tmp_path / "go"))
-    assert share_of_cpu(pid) > 0.3
+    assert share_of_cpu(pid) > SPIN
     (tmp_path / "go").touch()
     leave(waiting)
 
@@ -236,7 +250,7 @@ def test_half_messages_cost_bounded_memory_and_are_given_up(start: Start) -> Non
             begin(client, 8 * MIB - 4)
     works(daemon)
     assert rss(pid) - before < 64 * MIB
-    assert share_of_cpu(pid, 0.5) < 0.1
+    assert share_of_cpu(pid, 0.5) < SPIN
     large = job_of("builtins:len", b"x" * (6 * MIB))
     with RawClient(daemon.control, 120) as client:
         began = time.monotonic()
@@ -296,7 +310,7 @@ def test_clients_that_do_not_read_cost_bounded_memory_and_are_let_go(start: Star
     do_not_read(daemon, slow, id, 1000)
     works(daemon)
     assert rss(pid) - before < 128 * MIB, "60 clients, who asked for 60 GB"
-    assert share_of_cpu(pid, 0.5) < 0.3
+    assert share_of_cpu(pid, 0.5) < SPIN
     eventually(lambda: all(map(is_closed, slow)), 60)
     leave(slow)
     works(daemon)
