@@ -1,11 +1,7 @@
-"""What is done now and then: finished jobs and empty lanes are forgotten, idle zygotes retired.
-
-Sleeps end at a computed instant.
-"""
+"""What is done now and then: finished jobs and empty lanes are forgotten, idle zygotes retired."""
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import suppress
 
@@ -21,7 +17,7 @@ from .zygotes import Zygotes
 _CHUNK_PAUSE = 0.05  # seconds between two chunks, so that intake goes on
 _LANES = 1000  # below that they cost nothing
 _LANES_PAUSE = 3600.0  # seconds between two looks for empty lanes
-_LOOK = 60.0  # seconds: the least between two looks, so that a stream of endings is purged in chunks
+_LOOK = 60.0  # seconds between two looks, which cost 0.1 ms: what is over age or size is so for no longer
 
 
 class Janitor:
@@ -42,18 +38,13 @@ class Janitor:
             except NoSpace:  # deleting takes room as well; it is not worth the ballast
                 await trio.sleep(_LOOK)
                 continue
-            await trio.sleep(await self._until_next())
+            await trio.sleep(_LOOK)
 
     def _purge_chunk(self, store: Store) -> int:
         aged = store.purge(time.time())
         if aged:
             return aged
         return store.purge(None) if store.bytes() > self._config.retention.bytes else 0
-
-    async def _until_next(self) -> float:
-        forget = await self._writer.read(lambda store: store.next_forget())
-        due = math.inf if forget is None else forget - time.time()
-        return min(max(due, _LOOK), 3600.0)
 
     async def forget_lanes(self) -> None:
         """Delete lanes that have no jobs any more: a queue for each customer, a runtime for each release."""

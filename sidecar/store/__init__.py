@@ -280,10 +280,6 @@ class Store(File):
 
     # -- purge ----------------------------------------------------------------------------------------------------
 
-    def next_forget(self) -> float | None:
-        """Return when the next finished job may be deleted, None when there is none."""
-        return self._db.execute("SELECT min(forget) FROM job WHERE forget IS NOT NULL").fetchone()[0]  # type: ignore[no-any-return]
-
     def purge(self, before: float | None, most: int = 500) -> int:
         """Delete up to `most` finished jobs that may be forgotten by `before` (None: whatever goes first)."""
         seqs = self._db.execute(

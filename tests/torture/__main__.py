@@ -1,4 +1,4 @@
-"""Run it: `python -m tests.torture [kills] [points] [power] [faults] [--seed N] [--size long]`."""
+"""Run it: `python -m tests.torture [kills] [points] [power] [faults] [endurance] [--seed N] [--size long]`."""
 
 from __future__ import annotations
 

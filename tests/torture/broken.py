@@ -5,6 +5,7 @@ Each is the daemon as it is but for one step in the wrong order, the kind of cha
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Any
 
 from sidecar.daemon import main as sidecar_main
 from sidecar.daemon import writer
+from sidecar.daemon.attempts import Attempts
 from sidecar.daemon.datagrams import Batch, Datagrams
 from sidecar.daemon.dispatcher import Dispatcher
 from sidecar.daemon.intake import Intake
@@ -87,12 +89,37 @@ def sync_errors_are_nothing() -> None:
     Store.sync = deaf  # type: ignore[method-assign]
 
 
+def keep_memory() -> None:
+    """Keep a little of every job."""
+    over, kept = Attempts._over, []
+
+    def keep(self: Attempts, *given: Any) -> None:
+        kept.append(bytearray(400))
+        over(self, *given)
+
+    Attempts._over = keep  # type: ignore[method-assign]
+
+
+def keep_descriptors() -> None:
+    """Keep a descriptor open now and then."""
+    over, count = Attempts._over, itertools.count(1)
+
+    def keep(self: Attempts, *given: Any) -> None:
+        if next(count) % 50 == 0:
+            os.dup(2)
+        over(self, *given)
+
+    Attempts._over = keep  # type: ignore[method-assign]
+
+
 MUTATIONS = {
     "plain-receive": plain_receive,
     "ack-first": ack_first,
     "start-first": start_first,
     "errors-are-acks": errors_are_acks,
     "sync-errors-are-nothing": sync_errors_are_nothing,
+    "keep-memory": keep_memory,
+    "keep-descriptors": keep_descriptors,
 }
 
 

@@ -48,14 +48,17 @@ class Restless(AssertionError):
 class House(Daemon):
     """One sidecar. `held` keeps its sockets here; `broken` names how its daemon is to break its promise."""
 
-    def __init__(self, held: bool = False, broken: str = "", env: dict[str, str] | None = None, slots: int = 4) -> None:
-        super().__init__(slots=slots, env=env)
+    def __init__(
+        self, held: bool = False, broken: str = "", env: dict[str, str] | None = None, slots: int = 4, config: str = ""
+    ) -> None:
+        super().__init__(slots=slots, env=env, config=config)
         self.broken = broken
         self.env["TORTURE_BROKEN"] = broken
         self.daemon_module = "tests.torture.broken" if broken else "sidecar.daemon"
         settings = {
             "runtime_dir": str(self.runtime), "state_dir": str(self.state), "slots": slots,
             "path": [str(ROOT), *own_path()], "daemon_module": self.daemon_module,
+            "config": str(self.folder / "sidecar.toml") if config else None,
         }  # fmt: skip
         self._command = [*boot.command(sys.executable, "sidecar.keeper", [str(ROOT)]), json.dumps(settings)]
         self._held = self._hold() if held else []

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import faults, kills, points, power
+from . import endurance, faults, kills, points, power
 
 ACKS = "sent,stored,synced,spooled"
 _STATES_A_RECORDING = 500
@@ -25,11 +25,14 @@ class Size(NamedTuple):
     recording: float  # seconds
     states: int
     faults: int  # lives with an I/O fault
+    jobs: int  # that are run through
 
 
 SIZES = {
-    "usual": Size(kills=200, lives=6, recording=8.0, states=1_000, faults=80),  # what CI does: about ten minutes
-    "long": Size(kills=10_000, lives=100, recording=20.0, states=20_000, faults=3_000),  # hours
+    "usual": Size(
+        kills=200, lives=6, recording=8.0, states=1_000, faults=80, jobs=12_000
+    ),  # what CI does: about ten minutes
+    "long": Size(kills=10_000, lives=100, recording=20.0, states=20_000, faults=3_000, jobs=1_000_000),  # hours
 }
 
 
@@ -75,11 +78,19 @@ def run_faults(size: Size, seed: int) -> Outcome:
     return Outcome(found._asdict(), found.faults + (not found.failed), blind)
 
 
+def run_endurance(size: Size, seed: int) -> Outcome:
+    """Run many jobs and look at what grows."""
+    found = endurance.run_through(size.jobs)
+    blind = [broken for broken in endurance.CONTROLS if not endurance.control(broken)]
+    return Outcome(found._asdict(), found.grown, blind)
+
+
 PARTS: dict[str, Callable[[Size, int], Outcome]] = {
     "kills": run_kills,
     "points": run_points,
     "power": run_power,
     "faults": run_faults,
+    "endurance": run_endurance,
 }
 
 

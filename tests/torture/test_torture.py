@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.crashpoints import POINTS, armed
 
-from . import faults, kills, points, power
+from . import endurance, faults, kills, points, power
 from .disk import Disk, Entry
 from .runner import ACKS
 
@@ -73,6 +73,27 @@ def test_no_ack_is_given_that_an_io_fault_makes_a_lie(seed: int, fault: faults.F
 def test_a_daemon_that_lies_after_an_io_fault_is_found(seed: int, given: faults.Control) -> None:
     """Negative control."""
     assert faults.control(given, seed)
+
+
+def test_what_grows_is_found_and_what_comes_and_goes_is_not() -> None:
+    """The sums; jobs are run through by `make torture`, it takes too long here."""
+
+    def grown(memory: int, descriptors: int, store: int, zombies: int = 0) -> int:
+        """Look each ten seconds, at a daemon that has so much more of each after every look."""
+        looks = [
+            endurance.Look(
+                10.0 * n,
+                {"keeper": 5_000_000, "daemon": 20_000_000 + memory * n, "zygote": 4_000_000 - n % 7 * 4096},
+                {"keeper": 16, "daemon": 20 + descriptors * n, "zygote": 17 + n % 16},
+                1_000_000 + store * n,
+                5_000_000,
+            )
+            for n in range(100)
+        ]
+        return endurance._tally(50_000, 1000.0, looks, zombies).grown
+
+    assert grown(0, 0, 0) == 0
+    assert [grown(30_000, 0, 0), grown(0, 1, 0), grown(0, 0, 100_000), grown(0, 0, 0, 1)] == [1, 1, 1, 1]
 
 
 def wrote(file: int, data: bytes, at: int = 0) -> Entry:
