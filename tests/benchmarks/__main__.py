@@ -23,7 +23,8 @@ def main() -> None:
     try:
         rows = [*idle.memory(daemon), idle.cpu(daemon), handoff.import_time(), execution.latency(daemon)]
         rows += [*execution.throughputs(daemon, _SLOTS), execution.commands(daemon, _SLOTS)]
-        rows += [handoff.stored(daemon), *durable.acks(), handoff.sent(daemon), *intake.intake(daemon)]
+        rows += [handoff.stored(daemon), *durable.acks(), handoff.sent(daemon), handoff.first(daemon)]
+        rows += [handoff.sent_beside_work(daemon), *intake.intake(daemon), intake.beside_a_flood(daemon)]
         rows += warming.rows(daemon, _SLOTS)
     finally:
         daemon.close()

@@ -12,7 +12,9 @@ import time
 import msgpack
 
 from ..daemon_process import Daemon
-from .table import Row
+from ..rawclient import RawClient
+from .handoff import each
+from .table import Row, percentile, timed
 
 _COUNT = 30_000
 _BATCH = 100
@@ -52,11 +54,16 @@ def _datagrams(daemon: Daemon, bare: float) -> Row:
     )  # fmt: skip
 
 
-def _pipelined(daemon: Daemon, bare: float) -> Row:
+def _frames() -> bytes:
     frames = bytearray()
     for number, job in enumerate(_jobs()):
         body = msgpack.packb([0, number, "submit", [job]])
         frames += len(body).to_bytes(4) + body
+    return bytes(frames)
+
+
+def _pipelined(daemon: Daemon, bare: float) -> Row:
+    frames = _frames()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.connect(daemon.control)
         replies = threading.Thread(target=_read_replies, args=(sock, _COUNT))
@@ -68,6 +75,26 @@ def _pipelined(daemon: Daemon, bare: float) -> Row:
     return Row(
         "pipelined submits stored, one stream", "jobs/s", rate, None,
         f"bare SQLite inserts, {_BATCH} a commit", bare, "≥ 100,000",
+    )  # fmt: skip
+
+
+def beside_a_flood(daemon: Daemon) -> Row:
+    """Measure a question on one connection while another has thousands of submits on their way."""
+    frames = _frames()
+    with RawClient(daemon.control, 60) as asking, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        alone = each(300, lambda: asking.call("ping"), 1, lambda: time.sleep(0.001))
+        sock.connect(daemon.control)
+        replies = threading.Thread(target=_read_replies, args=(sock, _COUNT))
+        flood = threading.Thread(target=sock.sendall, args=(frames,))
+        replies.start()
+        flood.start()
+        times = []
+        while replies.is_alive():
+            times += each(1, lambda: asking.call("ping"), 1, lambda: time.sleep(0.001))
+        flood.join()
+    return timed(
+        "ping beside a flood of pipelined submits", "ms", times, 1e3,
+        peer="ping alone", peer_p50=percentile(alone, 0.5) * 1e3, goal="",
     )  # fmt: skip
 
 
