@@ -4,15 +4,16 @@ It may be killed at any moment and a next one goes on: sockets and zygotes are t
 never forks. The rooms, in the order in which a job meets them:
 
     datagrams.py  connection.py  spool.py     the three doors: how bytes arrive, and what is done once they are stored
-    listener.py  handlers.py                  clients on the control socket, one function per verb
+    listener.py  handlers.py  outgoing.py     clients on the control socket, one function per verb, their answers
     intake.py  quarantine.py                  bytes to jobs: admitted, checked; what may have killed a daemon
     writer.py                                 the one task that changes the store: group commit
     syncer.py  space.py                       what is on the disk, and what is left of it
-    dispatcher.py                             who goes next, and what has come due
+    dispatcher.py  turns.py                   who goes next, and what has come due
     zygote.py  zygotes.py  attempts.py        who runs it, and what its ending means
     overdue.py  warming.py                    who does not tell an ending in time, who has its module imported
     watch.py  views.py                        who waits for a job, and how it looks from outside
-    keeper.py  janitor.py  life.py            the line to the keeper, the caretaking, the whole from start to end
+    keeper.py  janitor.py                     the line to the keeper, the caretaking
+    opening.py  life.py                       until the store is open; the whole from start to end
 """
 
 from __future__ import annotations

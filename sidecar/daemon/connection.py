@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import select
 import socket
 import struct
 import time
@@ -31,6 +30,7 @@ from ..errors import BadFrame, BadRequest, Internal, NotAllowed, SidecarError, T
 from ..job import Job
 from ..protocol import RequestError, parse_request, refused, replied
 from .budget import Budget
+from .outgoing import SMALL, UNREAD, Outgoing
 
 if TYPE_CHECKING:
     from .handlers import Handlers
@@ -39,15 +39,13 @@ log = logging.getLogger("sidecar")
 
 _CREDENTIALS = struct.Struct("3i")
 _READ = 256 * 1024
-_UNREAD = 1024 * 1024  # bytes of replies that may wait for a client before it is no longer read from
-_SMALL = 64 * 1024  # bytes of a message that needs no share, and of unread replies that nobody looks at
+_SMALL = 64 * 1024  # bytes of a message that needs no share
 _REQUESTS = 1024  # of one client, under way
 _AT_ONCE = 64  # requests taken before looking at the limits again
 _STORING = 256 * 1024  # bytes of one client that wait for their commit before more is read
 _BRIEF, _QUEUED = 1, 64  # requests of one client, but for those that last, worked on at once (an answer may be large)
 _LASTING = ("wait", "follow", "run")
 _LAST_WORDS = 5.0  # seconds
-_LOOK = 10.0  # seconds between two looks whether a client that is not read from is still there
 
 
 class Submit(NamedTuple):
@@ -71,7 +69,6 @@ class Connection:
         self._framer = wire.Framer(limits.job)
         self._patience = limits.patience
         self._budget = budget
-        self._owes = owes  # to be called when much is unread
         self._share = 0  # of the budget
         self._storing = 0  # bytes of submits
         self._ends = math.inf  # trio's clock: when the message that was begun must be there
@@ -81,9 +78,7 @@ class Connection:
         self._begun = False  # it was looked whether it has something to say
         self.spoke = False
         self.heard = trio.current_time()
-        self._out = bytearray()
-        self._unsent = trio.Event()
-        self._sent = trio.Event()
+        self._out = Outgoing(sock, limits.patience, owes)
         self._busy = 0
         self._calm = trio.Event()
         _, self.uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
@@ -93,9 +88,9 @@ class Connection:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send)
+                    nursery.start_soon(self._out.push)
                     await self._receive(nursery)
-                    if not self._gone():
+                    if not self._out.gone():
                         await self._finish()
                     nursery.cancel_scope.cancel()
         except* BrokenPipeError:
@@ -121,78 +116,28 @@ class Connection:
         """Bytes of replies that wait for the client to read them."""
         return len(self._out)
 
-    def _gone(self) -> bool:
-        """Say whether the client has closed, rather than only ended its sending: then nobody reads replies."""
-        poll = select.poll()
-        poll.register(self._sock, 0)
-        return bool(poll.poll(0))
-
     async def _finish(self) -> None:
         """Answer what is under way; a client that then does not read gets a few seconds."""
         while self._busy:
             await self._next_answer()
         with trio.move_on_after(_LAST_WORDS):
-            while self._out:
-                await self._next_sent()
-
-    # -- out ------------------------------------------------------------------------------------------------------
+            await self._out.below(1)
 
     def send(self, message: object) -> None:
         """Queue a message for the client; most often the socket takes it at once."""
         if self._scope.cancel_called:
             return
-        self._out += wire.frame(message)
-        self._try_to_send()
-        if self._out:
-            self._unsent.set()
-            if len(self._out) > _SMALL:
-                self._owes()
+        self._out.send(message)
 
     def notify(self, message: object) -> None:
         """Send a notice, or drop it when the client does not keep up."""
-        if len(self._out) < _UNREAD:
+        if len(self._out) < UNREAD:
             self.send(message)
-
-    def _try_to_send(self) -> None:
-        try:
-            while self._out:
-                del self._out[: self._sock.send(self._out)]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._out.clear()  # gone; the reader sees it too
-        self._sent.set()
-
-    async def _send(self) -> None:
-        while True:
-            await self._unsent.wait()
-            self._unsent = trio.Event()
-            while self._out:
-                with trio.move_on_after(self._patience) as patience:
-                    await trio.lowlevel.wait_writable(self._sock)
-                if patience.cancelled_caught:
-                    raise BrokenPipeError
-                self._try_to_send()
-
-    async def _next_sent(self) -> None:
-        if self._sent.is_set():
-            self._sent = trio.Event()
-        await self._unless_gone(self._sent)
 
     async def _next_answer(self) -> None:
         if self._calm.is_set():
             self._calm = trio.Event()
-        await self._unless_gone(self._calm)
-
-    async def _unless_gone(self, event: trio.Event) -> None:
-        """Wait, while the socket is not read from; so that its end is seen all the same, look now and then."""
-        while not event.is_set():
-            with trio.move_on_after(_LOOK):
-                await event.wait()
-            if self._gone():
-                raise BrokenPipeError
-
-    # -- in -------------------------------------------------------------------------------------------------------
+        await self._out.unless_gone(self._calm)
 
     async def _receive(self, nursery: trio.Nursery) -> None:
         while True:
@@ -249,8 +194,7 @@ class Connection:
         self.send(refused(None, error))
 
     async def _wait_for_room(self) -> None:
-        while len(self._out) >= _UNREAD:
-            await self._next_sent()
+        await self._out.below(UNREAD)
         while self._full():
             await self._next_answer()
 
@@ -301,11 +245,9 @@ class Connection:
 
     def _submitted(self, submits: list[Submit]) -> None:
         for number, job, ack, _ in submits:
-            self._out += wire.frame(replied(number, {"id": show_id(job.id), "ack": ack}))
-        self._try_to_send()
+            self._out.add(replied(number, {"id": show_id(job.id), "ack": ack}))
+        self._out.flush()
         submits and crash and crash("ack.sent")
-        if self._out:
-            self._unsent.set()
         self._answered(submits)
 
     def _failed(self, submits: list[Submit], error: SidecarError) -> None:
@@ -326,8 +268,7 @@ class Connection:
                 self.send(replied(number, await self._handlers.call(method, params, self)))
                 return
             async with self._brief:
-                while len(self._out) >= _SMALL:
-                    await self._next_sent()
+                await self._out.below(SMALL)
                 if self._scope.cancel_called:
                     return
                 self.send(replied(number, await self._handlers.call(method, params, self)))

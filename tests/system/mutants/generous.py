@@ -10,8 +10,8 @@ from sidecar.daemon import connection, listener
 
 def main() -> None:
     endless = 10**15
-    connection._BRIEF = connection._QUEUED = connection._AT_ONCE = connection._UNREAD = connection._SMALL = endless
-    connection._REQUESTS = connection._STORING = endless
+    connection._BRIEF = connection._QUEUED = connection._AT_ONCE = connection._SMALL = endless
+    connection._REQUESTS = connection._STORING = connection.UNREAD = connection.SMALL = endless
     listener.Listener._owes = _nothing  # type: ignore[method-assign]
     listener.Listener._make_room = _nothing  # type: ignore[method-assign,assignment]
     daemon.main()
