@@ -49,7 +49,7 @@ def prepare(settings: Settings, environ: dict[str, str]) -> Keeper:
     ground.state_folder(settings.state_dir)
     ground.keeper_lock(settings.state_dir)
     ground.runtime_folder(settings.runtime_dir)
-    ground.runtime_lock(settings.runtime_dir)
+    lock = ground.runtime_lock(settings.runtime_dir)
     instance = ground.instance(settings.state_dir)
     life = ground.life_lock(settings.state_dir)
     if not ground.is_ours(life, ground.ORDERLY):
@@ -64,4 +64,4 @@ def prepare(settings: Settings, environ: dict[str, str]) -> Keeper:
         "SIDECAR_RUNTIME_DIR": settings.runtime_dir,
     }
     pair = sockets.Sockets(settings.runtime_dir, sockets.given(environ, os.getpid()))
-    return Keeper(settings, inherited, pair, life, Notifier(environ))
+    return Keeper(settings, inherited, pair, lock, life, Notifier(environ))

@@ -175,6 +175,11 @@ class Daemons:
 
     # -- what is asked of us ------------------------------------------------------------------------------------
 
+    @property
+    def reloading(self) -> bool:
+        """Whether a successor is on its way."""
+        return self._successor is not None
+
     def reload(self) -> None:
         """Start the next one beside the one that serves; a reload that is under way starts again."""
         if self._stops:

@@ -75,6 +75,14 @@ def runtime_lock(runtime: str) -> int:
     return fd
 
 
+def is_still(lock: int, runtime: str) -> bool:
+    """Say whether the folder at that path is the one that `runtime_lock` has locked."""
+    try:
+        return os.path.samestat(os.fstat(lock), os.stat(runtime))
+    except OSError:
+        return False
+
+
 def life_lock(state: str) -> int:
     """Return the lock that daemon and zygotes inherit: as long as one of an earlier keeper lives, it is not ours."""
     return _open_lock(f"{state}/life.lock", os.O_RDWR | os.O_CREAT)

@@ -38,18 +38,26 @@ class Keeper:
     """All that the keeper knows, and a small function for each thing that can happen."""
 
     def __init__(
-        self, settings: Settings, environ: dict[str, str], sockets: Sockets, life: int, notifier: Notifier
+        self,
+        settings: Settings,
+        environ: dict[str, str],
+        sockets: Sockets,
+        runtime_lock: int,
+        life: int,
+        notifier: Notifier,
     ) -> None:
         lifeline, self._held = os.pipe()
-        ears = {"handoff": sockets.handoff.fileno(), "control": sockets.control.fileno()}
         self._sockets = sockets
+        self._runtime, self._runtime_lock = settings.runtime_dir, runtime_lock
+        self._state = settings.state_dir
+        self._bound_at = -inf  # since then daemons have the sockets that we have
+        self._cannot_bind = ""
         self._notifier = notifier
         self._spool = f"{settings.state_dir}/{SPOOL}"
         ground.link_spool(settings.state_dir, settings.runtime_dir)
         self._zygotes = Zygotes(settings.zygote_module, settings.path, environ, {"lifeline": lifeline, "life": life})
-        self._daemons = Daemons(
-            settings, environ, {"lifeline": lifeline, **ears, "life": life}, self._zygotes, notifier
-        )
+        self._fds = {"lifeline": lifeline, **self._ears(), "life": life}
+        self._daemons = Daemons(settings, environ, self._fds, self._zygotes, notifier)
         self._stops = 0  # how often we were asked to
         self._finishing = False  # the last daemon is gone, the rest follows
         self._kill_at = inf
@@ -123,13 +131,17 @@ class Keeper:
     def did_ready(self, one: Daemon, message: dict[str, Any]) -> None:
         """It serves."""
         self._daemons.ready(one)
+        if self._sockets.old and one.started > self._bound_at:
+            self._tell_saved(self._sockets.close_old(self._spool))
         if not self._announced:
             announce(f"sidecar {__version__} is ready: {self._sockets.names()}")
             self._announced = True
 
     def did_beat(self, one: Daemon, message: dict[str, Any]) -> None:
-        """Its loop turns."""
+        """Its loop turns; a moment to look around as well, so that an idle keeper need not wake for that."""
         self._daemons.beaten(one)
+        if not self._stops:
+            self._look_for_sockets()
 
     def want_zygote(self, one: Daemon, message: dict[str, Any]) -> None:
         """It has a job whose runtime has no zygote."""
@@ -157,6 +169,37 @@ class Keeper:
     def want_reload(self, one: Daemon, message: dict[str, Any]) -> None:
         """Somebody asked the daemon for what SIGHUP does."""
         self._daemons.reload()
+
+    # -- our own sockets ----------------------------------------------------------------------------------------
+
+    def _ears(self) -> dict[str, int]:
+        return {"handoff": self._sockets.handoff.fileno(), "control": self._sockets.control.fileno()}
+
+    def _look_for_sockets(self) -> None:
+        """Bind them again when somebody has taken their files away, and have a daemon follow that reads them."""
+        if self._sockets.lost():
+            try:
+                self._bind_again()
+            except (ground.CannotServe, OSError) as error:
+                if str(error) != self._cannot_bind:
+                    say(f"the sockets were taken away: {error}")
+                self._cannot_bind = str(error)
+                return
+            self._cannot_bind = ""
+            say(f"the sockets were taken away, they are there again: {self._sockets.names()}")
+        if self._sockets.old and not self._daemons.reloading:
+            self._daemons.reload()
+
+    def _bind_again(self) -> None:
+        ground.runtime_folder(self._runtime)
+        if not ground.is_still(self._runtime_lock, self._runtime):
+            lock = ground.runtime_lock(self._runtime)
+            os.close(self._runtime_lock)
+            self._runtime_lock = lock
+        ground.link_spool(self._state, self._runtime)
+        self._sockets.bind_again()
+        self._fds.update(self._ears())
+        self._bound_at = time.monotonic()
 
     # -- children end -------------------------------------------------------------------------------------------
 
@@ -215,10 +258,13 @@ class Keeper:
         self._finishing = True
         self._kill_at = -inf if self._stops > 2 else time.monotonic() + _LAST
         self._sockets.close_control()
-        saved, lost = self._sockets.rescue(self._spool)
+        self._tell_saved(self._sockets.rescue(self._spool))
+        os.close(self._held)
+
+    def _tell_saved(self, found: tuple[int, int]) -> None:
+        saved, lost = found
         if saved or lost:
             say(f"hand-offs that no daemon had taken in: {saved} are in the spool now, {lost} are lost")
-        os.close(self._held)
 
     def _kill_zygotes(self) -> None:
         """End those that did not heed the lifeline."""

@@ -2,6 +2,9 @@
 
 Nothing is read from them here. Our own are bound under a temporary name and renamed, so that a stale file is replaced
 in one step and no client ever meets a socket that does not listen yet. Sockets from outside stay when we go.
+
+A socket whose file somebody has removed can not get it back: new ones are bound, and the old ones stay open until no
+daemon reads from them any more. What is left in them then goes into the spool.
 """
 
 from __future__ import annotations
@@ -24,12 +27,49 @@ class Sockets:
 
     def __init__(self, runtime: str, given: dict[int, socket.socket]) -> None:
         self._given = [sock.fileno() for sock in given.values()]
-        self.handoff = given.get(socket.SOCK_DGRAM) or _bind(f"{runtime}/{HANDOFF}", socket.SOCK_DGRAM)
-        self.control = given.get(socket.SOCK_STREAM) or _bind(f"{runtime}/{CONTROL}", socket.SOCK_STREAM)
+        self._paths = {HANDOFF: f"{runtime}/{HANDOFF}", CONTROL: f"{runtime}/{CONTROL}"}
+        self._files: dict[str, tuple[int, int] | None] = {}  # of our own: device and inode, by path
+        self.handoff = given.get(socket.SOCK_DGRAM) or self._bind(HANDOFF, socket.SOCK_DGRAM)
+        self.control = given.get(socket.SOCK_STREAM) or self._bind(CONTROL, socket.SOCK_STREAM)
+        self.old: list[socket.socket] = []  # without a file, and perhaps with somebody who is connected
         _accept_no_descriptors(self.handoff)
         _accept_no_descriptors(self.control)
         self.handoff.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._paths = {HANDOFF: f"{runtime}/{HANDOFF}", CONTROL: f"{runtime}/{CONTROL}"}
+
+    def _bind(self, name: str, kind: int) -> socket.socket:
+        path = self._paths[name]
+        sock = _bind(path, kind)
+        self._files[path] = _identity(path)
+        return sock
+
+    def lost(self) -> bool:
+        """Say whether somebody has taken a file of ours away, or put another in its place."""
+        return any(_identity(path) != ours for path, ours in self._files.items())
+
+    def bind_again(self) -> None:
+        """Bind our own anew. The old ones stay open. Raises CannotServe."""
+        for name, kind in ((HANDOFF, socket.SOCK_DGRAM), (CONTROL, socket.SOCK_STREAM)):
+            if self._paths[name] not in self._files:
+                continue
+            fresh = self._bind(name, kind)
+            _accept_no_descriptors(fresh)
+            if name == HANDOFF:
+                self.old.append(self.handoff)
+                self.handoff = fresh
+            else:
+                self.old.append(self.control)
+                self.control = fresh
+
+    def close_old(self, spool: str) -> tuple[int, int]:
+        """Close those that nobody reads any more; returns what `rescue` does of them."""
+        saved = lost = 0
+        for sock in self.old:
+            if sock.type == socket.SOCK_DGRAM:
+                some, others = rescue(sock, spool)
+                saved, lost = saved + some, lost + others
+            sock.close()
+        self.old.clear()
+        return saved, lost
 
     def names(self) -> str:
         """Return where clients find us, for people."""
@@ -42,8 +82,12 @@ class Sockets:
             self.handoff.shutdown(socket.SHUT_RD)
 
     def rescue(self, spool: str) -> tuple[int, int]:
-        """Save what is left in our own hand-off socket; a service manager's goes on without us."""
-        return (0, 0) if self.handoff.fileno() in self._given else rescue(self.handoff, spool)
+        """Save what is left in our own hand-off sockets; a service manager's goes on without us."""
+        saved, lost = self.close_old(spool)
+        if self.handoff.fileno() in self._given:
+            return saved, lost
+        some, others = rescue(self.handoff, spool)
+        return saved + some, lost + others
 
     def close_control(self) -> None:
         """Let no new client find us."""
@@ -92,6 +136,14 @@ def _bind(path: str, kind: int) -> socket.socket:
     except OSError as error:
         raise CannotServe(f"cannot bind {path!r}: {error.strerror}, give another --runtime-dir") from None
     return sock
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _accept_no_descriptors(sock: socket.socket) -> None:
