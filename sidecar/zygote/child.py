@@ -16,7 +16,7 @@ from _signal import SIG_DFL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not
 from _thread import _count as count_threads
 from gc import enable as enable_gc
 from mmap import mmap
-from os import _exit, chdir, close, closerange, dup2, execv, getppid, putenv, read, setsid
+from os import _exit, chdir, close, closerange, dup2, execv, getppid, putenv, pwrite, read, setsid
 from time import monotonic
 from types import CoroutineType
 
@@ -81,8 +81,7 @@ def become_a_job(parent: int, null: int, output: int, report: int, orders: int) 
     dup2(output, 1)
     dup2(output, 2)
     dup2(report, REPORT_FD)
-    global _memory
-    _memory = mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which the next line closes: the map stays
+    _map_report()
     if orders >= 0:
         dup2(orders, _ORDERS_FD)
     low = 4 if orders < 0 else 5
@@ -92,6 +91,16 @@ def become_a_job(parent: int, null: int, output: int, report: int, orders: int) 
     closerange(low, 1 << 30)
     die_with_parent()
     if getppid() != parent:  # it ended before the line above
+        _exit(FAILED)
+
+
+def _map_report() -> None:
+    global _memory
+    try:
+        _memory = mmap(REPORT_FD, 0)  # it keeps a descriptor of its own, which is closed next: the map stays
+    except OSError as error:  # a limit of memory, the machine's or the service's
+        data = _pack({"error": _error("SetupError", f"cannot map the report file: {error.strerror}")})
+        pwrite(REPORT_FD, len(data).to_bytes(4, "big") + data, 0)
         _exit(FAILED)
 
 

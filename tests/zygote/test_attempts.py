@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.zygote.forks import SPARES
 from tests.waiting import eventually
 
 from .process import ROOT, ZygoteProcess, order, report, result
@@ -330,6 +331,19 @@ def test_who_traces_a_job_holds_up_no_deadline(zygote: ZygoteProcess, tmp_path: 
     assert zygote.run(argv=["true"], timeout=5.0)["status"] == 0
     assert zygote.ending(tracer)["reason"] == "timeout"
     assert zygote.ending(held)["reason"] == "timeout"
+
+
+def test_an_attempt_without_memory_for_its_report_says_so() -> None:
+    process = ZygoteProcess()
+    process.run(call="os:getpid")
+    size = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = size + 512 * 1024  # half of what a report takes
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
+    ending = [process.run(argv=["true"]) for _ in range(SPARES + 1)][-1]  # those that were forked before have theirs
+    assert (ending["reason"], ending["status"]) == ("exit", 1)
+    error = report(ending)["error"]
+    assert (error["type"], error["message"]) == ("SetupError", "cannot map the report file: Cannot allocate memory")
+    process.stop()
 
 
 def test_more_leftovers_than_descriptors_are_no_trouble(tmp_path: Path) -> None:
