@@ -3,6 +3,9 @@
 Lanes (user, queue, runtime) are the unit: a lane whose zygote is not there is set aside, and costs nothing until it is.
 Among the lanes that can start, higher priority goes first; within a priority they take turns (turns.py), so that a
 flood in one lane does not starve another; within a lane, earlier first. A claim looks at the lanes that it serves.
+
+A job that went down with a zygote runs alone in the next one. It is set aside until that one is there, and takes
+neither its lane's turn nor a slot meanwhile; then it goes before all others.
 """
 
 from __future__ import annotations
@@ -40,20 +43,7 @@ class Start(NamedTuple):
     zygote: Zygote
 
 
-class Seen:
-    """What a transaction has seen of a lane's queued jobs and not claimed: as many as there are slots, then more."""
-
-    def __init__(self, store: Store, lane: int, most: int, now: float) -> None:
-        self._store, self._lane, self._most, self._now = store, lane, most, now
-        self.jobs: deque[tuple[int, int, int]] = deque()  # priority, seq, crashes
-        self.skipped: list[tuple[int, int, int]] = []  # they must run alone, and their zygote is not there yet
-        self.look_further()
-
-    def look_further(self) -> bool:
-        """Look behind what was skipped; say whether there is something."""
-        found = self._store.peek_lane(self._lane, self._most + len(self.skipped), self._now)
-        self.jobs.extend(job for job in found if job not in self.skipped)
-        return bool(self.jobs)
+Heads = deque[tuple[int, int]]  # priority and seq of a lane's first jobs
 
 
 class Dispatcher:
@@ -80,6 +70,7 @@ class Dispatcher:
         self._anew = True  # the store knows better than what follows
         self._turns = Turns()
         self._held: dict[str, dict[int, int]] = {}  # lanes and their ranks, by the zygote's key that they wait for
+        self._alone: dict[int, int] = {}  # lanes of jobs that wait for a zygote of their own, by seq
         self._instant = math.inf
         self._sooner = trio.Event()
         self.draining = False
@@ -101,6 +92,7 @@ class Dispatcher:
         self._lanes.clear()
         self._turns = Turns()
         self._held.clear()
+        self._alone.clear()
 
     def inserted(self, lanes: dict[int, int], instant: float) -> None:
         """Note what an insert brought: lanes with queued jobs, and the next time of day that matters."""
@@ -138,11 +130,12 @@ class Dispatcher:
         """A claim was undone; its lane, when it has a queued job by that."""
         if lane is not None:
             self._turns.note(lane)
+            self._instant = -math.inf  # it may have expired while it was claimed
         self.freed(None)
 
     @property
     def _waiting(self) -> bool:
-        return bool(self._anew or self._turns or self._held)
+        return bool(self._anew or self._turns or self._held or self._alone)
 
     # -- claims ---------------------------------------------------------------------------------------------------
 
@@ -159,9 +152,9 @@ class Dispatcher:
             self._anew = False
             self._turns.note_all((number, UNKNOWN) for number in store.waiting_lanes())
         now = time.time()
-        starts: list[Start] = []
-        seen: dict[int, Seen] = {}
         self._release()
+        starts = self._claim_alone(store, free, now)
+        seen: dict[int, Heads] = {}
         while self._turns and len(starts) < free:
             number, rank = self._turns.pop()
             lane = self._lane(store, number)
@@ -170,24 +163,43 @@ class Dispatcher:
                 held = self._held.setdefault(self._zygotes.key_of(lane), {})
                 held[number] = max(rank, held.get(number, rank))
                 continue
-            queue = seen.get(number)
-            if queue is None:
-                queue = seen[number] = Seen(store, number, free, now)
-            if not queue.jobs and not (queue.skipped and queue.look_further()):
+            if number not in seen:
+                seen[number] = self._look(store, lane, free, now)
+            heads = seen[number]
+            if heads and heads[0][0] == rank:
+                starts.append(self._claim(store, lane, zygote, heads.popleft()[1], now))
+            if heads or len(starts) == free:
+                self._turns.put(number, heads[0][0] if heads else rank)
+        return starts + self._claim_alone(store, free - len(starts), now)
+
+    def _look(self, store: Store, lane: Lane, most: int, now: float) -> Heads:
+        """Return a lane's first jobs, `most` if there are as many; those that must run alone are set aside."""
+        aside = sum(number == lane.id for number in self._alone.values())
+        while True:
+            rows = store.peek_lane(lane.id, most + aside, now)
+            heads = deque((priority, seq) for priority, seq, crashes in rows if not crashes)
+            for _, seq, crashes in rows:
+                if crashes and seq not in self._alone:
+                    self._alone[seq] = lane.id
+                    self._zygotes.pick_alone(lane, seq)  # asks for it
+            if len(heads) >= most or len(rows) < most + aside:
+                return heads
+            aside = len(rows) - len(heads)
+
+    def _claim_alone(self, store: Store, free: int, now: float) -> list[Start]:
+        """Claim those that were set aside and have their zygote now."""
+        starts: list[Start] = []
+        for seq, number in list(self._alone.items()):
+            if len(starts) == free:
+                break
+            if not store.is_queued(seq):  # cancelled
+                del self._alone[seq]
                 continue
-            priority, seq, crashes = queue.jobs[0]
-            if priority == rank:
-                queue.jobs.popleft()
-                if crashes:
-                    zygote = self._zygotes.pick_alone(lane, seq)
-                if zygote is None:
-                    queue.skipped.append((priority, seq, crashes))
-                else:
-                    starts.append(self._claim(store, Start(None, lane, zygote), seq, now))  # type: ignore[arg-type]
-            self._turns.put(number, queue.jobs[0][0] if queue.jobs else priority)
-        for number, queue in seen.items():
-            if queue.skipped:
-                self._turns.note(number, queue.skipped[0][0])
+            lane = self._lane(store, number)
+            zygote = self._zygotes.pick_alone(lane, seq)
+            if zygote is not None:
+                del self._alone[seq]
+                starts.append(self._claim(store, lane, zygote, seq, now))
         return starts
 
     def _release(self) -> None:
@@ -197,11 +209,10 @@ class Dispatcher:
                 del self._held[key]
                 self._turns.note_all(lanes.items())
 
-    def _claim(self, store: Store, start: Start, seq: int, now: float) -> Start:
-        zygote = start.zygote
+    def _claim(self, store: Store, lane: Lane, zygote: Zygote, seq: int, now: float) -> Start:
         if self._warming.concerns(zygote.key):
             zygote = self._warming.pick(zygote, read_body(store.body(seq)))
-        return start._replace(claim=store.claim(seq, zygote.generation, now), zygote=zygote)
+        return Start(store.claim(seq, zygote.generation, now), lane, zygote)
 
     def imported(self, lane: int, call: str, seconds: float) -> None:
         """Note that a job of this lane had to import its module, and how long that took."""

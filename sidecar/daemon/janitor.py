@@ -14,6 +14,7 @@ from .dispatcher import Dispatcher
 from .writer import Writer
 from .zygotes import Zygotes
 
+_CHUNK = 1000  # lanes
 _CHUNK_PAUSE = 0.05  # seconds between two chunks, so that intake goes on
 _LANES = 1000  # below that they cost nothing
 _LANES_PAUSE = 3600.0  # seconds between two looks for empty lanes
@@ -48,25 +49,30 @@ class Janitor:
 
     async def forget_lanes(self) -> None:
         """Delete lanes that have no jobs any more: a queue for each customer, a runtime for each release."""
+        pause = _LOOK
         while True:
-            await trio.sleep(_LANES_PAUSE)
-            if await self._writer.read(lambda store: len(store.lanes())) > _LANES:
+            await trio.sleep(pause)
+            pause = _LANES_PAUSE
+            if len(lanes := await self._writer.read(lambda store: store.lanes())) > _LANES:
                 with suppress(NoSpace):
-                    await self._forget_lanes()
+                    await self._forget_all_but_used(lanes)
 
-    async def _forget_lanes(self) -> None:
+    async def _forget_all_but_used(self, lanes: list[int]) -> None:
         used: set[int] = set()
         beyond: int | None = 0
         while beyond is not None:
             found, beyond = await self._writer.read(lambda store, after=beyond: store.used_lanes(after))  # type: ignore[misc]
             used |= found
             await trio.sleep(_CHUNK_PAUSE)
+        unused = [number for number in lanes if number not in used]
+        for at in range(0, len(unused), _CHUNK):
 
-        def forget(store: Store) -> None:
-            """In the transaction, before its claims: a number may come again at once."""
-            self._dispatcher.forget_lanes(store.drop_lanes(used))
+            def forget(store: Store, some: list[int] = unused[at : at + _CHUNK]) -> None:
+                """In the transaction, before its claims: a number may come again at once."""
+                self._dispatcher.forget_lanes(store.drop_lanes(some))
 
-        await self._writer.commit(forget)
+            await self._writer.commit(forget)
+            await trio.sleep(_CHUNK_PAUSE)
 
     async def retire(self) -> None:
         """End zygotes that have nothing to do any more."""

@@ -21,7 +21,7 @@ from ..crashpoints import crash
 from ..descriptor import read_body
 from ..errors import UNUSABLE, SidecarError
 from ..places import SPOOL
-from ..store import Store, Unusable
+from ..store import Store, Unusable, check
 from .attempts import Attempts
 from .datagrams import Datagrams
 from .dispatcher import Dispatcher
@@ -90,7 +90,12 @@ class Daemon:
         self.hurrying = False
 
     async def live(self) -> None:
-        """Say that we are loaded, wait until it is our turn, serve, end."""
+        """Say that we are loaded, wait until it is our turn, serve, end.
+
+        A store that is not for us ends us before: so the daemon that serves goes on, and its jobs with it.
+        """
+        folder = os.environ["SIDECAR_STATE_DIR"]
+        check(folder)
         self.keeper.tell({"did": "loaded"})
         inherited: list[dict[str, Any]] = []
         while True:
@@ -101,7 +106,6 @@ class Daemon:
             if message.pop("do") == "go":
                 break
             inherited.append({**message, "fd": fd})
-        folder = os.environ["SIDECAR_STATE_DIR"]
         self.space = Space(folder, self.config.space.reserve, self.config.space.ballast)
         store = await Opening(folder, self.space, self.keeper, self.control).open(inherited)
         if store is None:

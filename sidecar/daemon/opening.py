@@ -37,6 +37,7 @@ class Opening:
         self._control = control
         self._store: Store | None = None
         self._zygotes: dict[int, dict[str, Any]] = {}
+        self._told_to_end = False
 
     async def open(self, inherited: list[dict[str, Any]]) -> Store | None:
         """Open the store, however long there is no room; None when we are told to end before.
@@ -50,6 +51,9 @@ class Opening:
             self._zygotes = {order["generation"]: order for order in inherited}
             await self._wait(error)
             inherited[:] = self._zygotes.values()
+        if self._store is not None and self._told_to_end:  # both in one turn of trio's loop
+            self._store.close()
+            return None
         if self._store is not None:
             log.info("there is room for the store again")
         return self._store
@@ -65,30 +69,34 @@ class Opening:
 
     async def _wait(self, error: NoSpace) -> None:
         async with trio.open_nursery() as nursery:
-            self._end = nursery.cancel_scope.cancel
-            nursery.start_soon(self._listen)
+            nursery.start_soon(self._listen, nursery.cancel_scope)
             nursery.start_soon(self._keeper.beat)
             nursery.start_soon(self._refuse, error)
             while self._store is None:
                 await trio.sleep(_TRY)
                 with suppress(NoSpace):
                     self._store = Store(self._folder)
-            self._end()
+            nursery.cancel_scope.cancel()
 
-    async def _listen(self) -> None:
+    async def _listen(self, scope: trio.CancelScope) -> None:
         """Note what becomes of zygotes; anything about our end ends us, there is nothing to finish."""
+
+        def end() -> None:
+            self._told_to_end = True
+            scope.cancel()
+
         await self._keeper.listen(
             {
                 "zygote": self._note,
                 "dead": self._forget,
                 "refused": lambda key, reason: None,
                 "reload_failed": lambda reason: None,
-                "leave": self._end,
-                "drain": self._end,
-                "now": self._end,
+                "leave": end,
+                "drain": end,
+                "now": end,
             }
         )
-        self._end()  # the keeper is gone
+        end()  # the keeper is gone
 
     def _note(self, **order: Any) -> None:
         self._zygotes[order["generation"]] = order

@@ -256,9 +256,11 @@ class Keeper:
     def _finish(self) -> None:
         """End what is left; the loop goes on until it has."""
         self._finishing = True
+        if not self._stops:
+            self._sockets.close_handoff()
         self._kill_at = -inf if self._stops > 2 else time.monotonic() + _LAST
         self._sockets.close_control()
-        self._tell_saved(self._sockets.rescue(self._spool))
+        self._tell_saved(self._sockets.rescue(self._spool, self._daemons.hopeless))
         os.close(self._held)
 
     def _tell_saved(self, found: tuple[int, int]) -> None:

@@ -47,18 +47,25 @@ class Sockets:
         return any(_identity(path) != ours for path, ours in self._files.items())
 
     def bind_again(self) -> None:
-        """Bind our own anew. The old ones stay open. Raises CannotServe."""
-        for name, kind in ((HANDOFF, socket.SOCK_DGRAM), (CONTROL, socket.SOCK_STREAM)):
-            if self._paths[name] not in self._files:
-                continue
-            fresh = self._bind(name, kind)
-            _accept_no_descriptors(fresh)
-            if name == HANDOFF:
-                self.old.append(self.handoff)
-                self.handoff = fresh
-            else:
-                self.old.append(self.control)
-                self.control = fresh
+        """Bind our own anew, all or none. The old ones stay open. Raises CannotServe."""
+        fresh: dict[str, socket.socket] = {}
+        try:
+            for name, sock in ((HANDOFF, self.handoff), (CONTROL, self.control)):
+                if sock.fileno() not in self._given:
+                    fresh[name] = _bind(self._paths[name], sock.type)
+        except CannotServe:
+            for sock in fresh.values():
+                sock.close()
+            raise
+        for name, sock in fresh.items():
+            self._files[self._paths[name]] = _identity(self._paths[name])
+            _accept_no_descriptors(sock)
+        if HANDOFF in fresh:
+            self.old.append(self.handoff)
+            self.handoff = fresh[HANDOFF]
+        if CONTROL in fresh:
+            self.old.append(self.control)
+            self.control = fresh[CONTROL]
 
     def close_old(self, spool: str) -> tuple[int, int]:
         """Close those that nobody reads any more; returns what `rescue` does of them."""
@@ -81,10 +88,13 @@ class Sockets:
             _unlink(self._paths[HANDOFF])
             self.handoff.shutdown(socket.SHUT_RD)
 
-    def rescue(self, spool: str) -> tuple[int, int]:
-        """Save what is left in our own hand-off sockets; a service manager's goes on without us."""
+    def rescue(self, spool: str, hopeless: bool) -> tuple[int, int]:
+        """Save what is left in our own hand-off sockets; a service manager's goes on without us.
+
+        But where no daemon can serve, it would start us a few times for what is in there, then close it.
+        """
         saved, lost = self.close_old(spool)
-        if self.handoff.fileno() in self._given:
+        if self.handoff.fileno() in self._given and not hopeless:
             return saved, lost
         some, others = rescue(self.handoff, spool)
         return saved + some, lost + others

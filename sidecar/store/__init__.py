@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from ..job import Claim, Ending, Job, Outcome, State, after
 from ..rows import Attempt, Conclusion, Lane, Running, Summary
-from .file import CHECKPOINT_PAGES, NAME, File, StoreError, Unusable
+from .file import CHECKPOINT_PAGES, NAME, File, StoreError, Unusable, check
 
-__all__ = ["CHECKPOINT_PAGES", "NAME", "Store", "StoreError", "Unusable"]
+__all__ = ["CHECKPOINT_PAGES", "NAME", "Store", "StoreError", "Unusable", "check"]
 
 _SUMMARY = """
     SELECT job.seq, job.id, lane.uid, lane.queue, job.priority, job.state, job.outcome, job.submitted, job.due,
@@ -100,12 +100,12 @@ class Store(File):
         ).fetchall()
         return {lane for _, lane in rows}, rows[-1][0] if len(rows) == most else None
 
-    def drop_lanes(self, used: set[int]) -> list[int]:
-        """Delete every lane but these and those that `used_lanes` noted; returns the numbers that are free now."""
-        used = used | self._touched
-        unused = [number for number in self.lanes() if number not in used]
-        self._db.executemany("DELETE FROM lane WHERE id = ?", [(number,) for number in unused])
-        self._lanes = {key: number for key, number in self._lanes.items() if number in used}
+    def drop_lanes(self, lanes: Iterable[int]) -> list[int]:
+        """Delete lanes, but for those that `used_lanes` has noted; returns the numbers that are free now."""
+        unused = [number for number in lanes if number not in self._touched]
+        for number in unused:
+            for key in self._db.execute("DELETE FROM lane WHERE id = ? RETURNING uid, queue, runtime", (number,)):
+                self._lanes.pop(key, None)
         return unused
 
     # -- claim ----------------------------------------------------------------------------------------------------
@@ -126,6 +126,10 @@ class Store(File):
             " AND (expires IS NULL OR expires > ? OR attempts > 0) ORDER BY priority DESC, due, seq LIMIT ?",
             (lane, now, most),
         ).fetchall()
+
+    def is_queued(self, seq: int) -> bool:
+        """Return whether a job is still there to be claimed."""
+        return self._db.execute("SELECT 1 FROM job WHERE seq = ? AND state = 'queued'", (seq,)).fetchone() is not None
 
     def body(self, seq: int) -> bytes:
         """Return a job's packed body."""

@@ -8,7 +8,7 @@ Which system call stands behind what, and what its failure does:
     open      any of them                     the daemon does not serve; the keeper tries again, less and less often
               write, fdatasync (checkpoint)   the same; ENOSPC: once more without the ballast
               fsync of the folders' names     the same
-              what is read is no store        Unusable: the keeper ends too, with status 1; nothing is changed
+              what is read is no store        Unusable: the keeper ends too, with status 1
     commit    pwrite to the -wal              ENOSPC: rolled back; who hands off hears no_space, we go on, and outcomes
                                               are tried again, at once if there is ballast to give up
               fdatasync of its header, or     all who wait hear `internal`, nobody an ack; the daemon ends with
@@ -37,6 +37,8 @@ VERSION = 1
 NAME = "jobs.sqlite"
 CHECKPOINT_PAGES = 1000
 _PAGE = 4096
+_HEAD = 100  # bytes of SQLite's header
+_BEYOND_HELP = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)  # the last: no such table
 _CURE = "put a backup in its place, or move it and its -wal away to begin without jobs"
 _PRAGMAS = (
     "locking_mode=EXCLUSIVE",
@@ -57,6 +59,29 @@ class Unusable(StoreError):
     """The file is none of ours, or damaged: trying again does not help, a person has to look."""
 
 
+def check(folder: str) -> None:
+    """Raise Unusable when the file in `folder` is, by its head, none that a File can open; touches nothing.
+
+    What is newer in the log alone is found out when it is opened.
+    """
+    path = os.path.join(folder, NAME)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    except OSError:  # not there yet; or what opening it will say
+        return
+    if not head:
+        return
+    if not head.startswith(b"SQLite format 3\0") or len(head) < _HEAD:
+        raise Unusable(f"cannot open store {path}: file is not a database; {_CURE}")
+    _check_version(path, int.from_bytes(head[60:64], "big"))
+
+
+def _check_version(path: str, version: int) -> None:
+    if version not in (0, VERSION):
+        raise Unusable(f"cannot open store {path}: version {version}, this sidecar reads {VERSION}; {_CURE}")
+
+
 class File:
     """The open file. Close it; nobody else can open it meanwhile."""
 
@@ -75,6 +100,7 @@ class File:
         self._large = 0  # bytes since then, of what fills pages of its own: arguments, results, output
 
     def _open(self, folder: str, undo: ExitStack) -> None:
+        check(folder)
         try:
             self._db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, cached_statements=128, check_same_thread=False
@@ -92,11 +118,13 @@ class File:
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        _check_version(self.path, version)
         if version == 0:
+            (others,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if others:
+                raise Unusable(f"cannot open store {self.path}: it is another program's database; {_CURE}")
             script = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
             self._db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
-        elif version != VERSION:
-            raise Unusable(f"cannot open store {self.path}: version {version}, this sidecar reads {VERSION}; {_CURE}")
 
     def close(self) -> None:
         """Close the file; SQLite checkpoints it, and removes the log when that went well."""
@@ -117,7 +145,7 @@ class File:
 
     def _trouble(self, doing: str, error: Exception) -> SidecarError:
         code = getattr(error, "sqlite_errorcode", None)
-        if doing == "open" and code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if doing == "open" and code is not None and code & 0xFF in _BEYOND_HELP:
             return Unusable(f"cannot open store {self.path}: {error}; {_CURE}")
         if code == sqlite3.SQLITE_FULL:
             return NoSpace(f"cannot {doing} store {self.path}: the disk is full, try again when there is room")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class Zygotes:
 
     def __init__(self) -> None:
         self.there = {"": True, "one": True, "two": True}
+        self.asked: set[int] = set()
         self.alone: set[int] = set()
 
     def key_of(self, lane: Lane) -> str:
@@ -43,6 +45,7 @@ class Zygotes:
         return SimpleNamespace(key=self.key_of(lane), generation=1) if self.there[self.key_of(lane)] else None
 
     def pick_alone(self, lane: Lane, seq: int) -> Any:
+        self.asked.add(seq)
         return SimpleNamespace(key=f"{seq}", generation=2) if seq in self.alone else None
 
 
@@ -75,14 +78,14 @@ class House:
             return [start.claim.seq for start in self.dispatcher.claim(self.store)]
 
     def queued(self) -> dict[int, tuple[int, str, str]]:
-        """Return priority, queue and key of each job that could be claimed now."""
+        """Return priority, queue and key of each job that could be claimed now; what runs alone goes before all."""
         rows = self.store._db.execute(
             "SELECT seq, priority, queue, runtime, crashes FROM job JOIN lane ON lane.id = lane WHERE state = 'queued'"
         )
         return {
-            seq: (priority, queue, runtime.decode())
+            seq: (99, "alone", f"{seq}") if crashes else (priority, queue, runtime.decode())
             for seq, priority, queue, runtime, crashes in rows
-            if self.zygotes.there[runtime.decode()] and (not crashes or seq in self.zygotes.alone)
+            if (seq in self.zygotes.alone if crashes else self.zygotes.there[runtime.decode()])
         }
 
     def crash(self, seq: int) -> None:
@@ -147,6 +150,27 @@ async def test_a_job_that_must_run_alone_holds_up_nobody_in_its_lane(house: Hous
     assert house.claim(2) == [1]
 
 
+async def test_a_job_that_must_run_alone_costs_its_lane_no_turn(house: House) -> None:
+    house.insert(*[("a", b"", 0)] * 3, ("a", b"", 5))
+    assert house.claim() == [4]
+    house.crash(4)
+    house.insert(*[("flood", b"", 0)] * 9)
+    assert [house.claim() for _ in range(4)] == [[5], [1], [6], [2]]
+    house.zygotes.alone.add(4)
+    assert house.claim() == [4]
+
+
+async def test_a_job_that_must_run_alone_and_is_cancelled_is_forgotten(house: House) -> None:
+    house.insert(("a", b"", 0))
+    assert house.claim() == [1]
+    house.crash(1)
+    assert house.claim() == [] and house.dispatcher._waiting
+    with house.store.transaction():
+        house.store.cancel(1, 1.0, 2.0)
+    house.zygotes.alone.add(1)
+    assert house.claim() == [] and not house.dispatcher._waiting
+
+
 async def test_a_rolled_back_claim_is_made_again(house: House) -> None:
     house.insert(("a", b"", 0), ("b", b"", 0))
     house.attempts.free = 2
@@ -188,6 +212,14 @@ async def test_a_number_of_a_forgotten_lane_is_another_lanes_later(house: House)
         assert [start.lane.queue for start in house.dispatcher.claim(house.store)] == ["new", "newer"]
 
 
+async def test_what_is_given_back_may_have_expired_meanwhile(house: House) -> None:
+    house.insert(("a", b"", 0))
+    assert house.claim() == [1]
+    assert house.dispatcher._instant > 0
+    house.crash(1)
+    assert house.dispatcher._instant == -math.inf, "the clock looks at once"
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_nothing_that_could_start_is_passed_over(house: House, seed: int) -> None:
     chance = random.Random(seed)
@@ -207,8 +239,11 @@ async def test_nothing_that_could_start_is_passed_over(house: House, seed: int) 
             check(before, claimed, free)
             if claimed and chance.random() < 0.3:
                 house.crash(claimed[0])
-                if chance.random() < 0.7:
-                    house.zygotes.alone.add(claimed[0])
+                house.zygotes.alone.discard(claimed[0])
+                house.zygotes.asked.discard(claimed[0])
+            if chance.random() < 0.3:
+                house.zygotes.alone |= house.zygotes.asked
+                house.dispatcher.freed(None)
 
 
 def check(before: dict[int, tuple[int, str, str]], claimed: list[int], free: int) -> None:

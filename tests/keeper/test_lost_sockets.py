@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 
@@ -54,17 +55,21 @@ def test_a_daemon_that_does_not_come_up_is_tried_again(keeper: MakeKeeper, folde
 
 def test_while_they_cannot_be_bound_that_is_said_once(keeper: MakeKeeper, folders: Folders) -> None:
     one = keeper().serve()
-    aside = folders.base / "aside"
-    os.rename(folders.runtime, aside)
-    folders.runtime.write_text("in the way")
-    eventually(lambda: "the sockets were taken away: cannot make folder" in one.log())
+    take_away(folders)
+    (folders.runtime / "control.sock" / "in the way").mkdir(parents=True)
+    eventually(lambda: "the sockets were taken away: cannot bind" in one.log())
+    before = descriptors(one.pid)
     began = time.monotonic()
     eventually(lambda: time.monotonic() > began + 1.0)  # five beats
     assert one.log().count("\n") == 1
-    folders.runtime.unlink()
-    os.rename(aside, folders.runtime)
-    eventually(lambda: one.ask() == {})
-    one.close()
+    assert descriptors(one.pid) == before
+    shutil.rmtree(folders.runtime / "control.sock")
+    wait_go(folders, 2)
+    assert one.ask() == {}
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def test_without_looking_nobody_could_reach_it(keeper: MakeKeeper, folders: Folders) -> None:
