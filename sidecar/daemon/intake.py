@@ -101,7 +101,8 @@ class Intake:
         """Put jobs into the open transaction, and have the dispatcher know."""
         now = time.time()
         lanes = store.insert(jobs, now, now + self._config.retention.others)
-        instants = [instant for job in jobs for instant in (job.due, job.expires) if instant and instant > now]
+        instants = [job.due for job in jobs if job.due > now]
+        instants += [job.expires for job in jobs if job.expires is not None]  # it may have been so when it came
         self._dispatcher.inserted(lanes, min(instants, default=math.inf))
 
     async def store(self, jobs: list[Job]) -> None:

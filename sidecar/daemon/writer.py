@@ -177,7 +177,7 @@ class Writer:
                 self._gate.release()
             if full:
                 await trio.sleep(_DISK_FULL_PAUSE)
-            if self._changes:
+            if self._changes or full:  # what it had claimed is to be claimed again
                 self._wanted.set()
             if self._closing and not self._changes:
                 return

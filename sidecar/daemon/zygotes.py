@@ -204,8 +204,12 @@ class Zygotes:
             self._runtimes.pop(zygote.key, None)
 
     def next_try(self) -> float:
-        """Return the instant (trio's clock) at which an unfit runtime may be tried again."""
-        resting = [unfit.until for key, unfit in self._unfit.items() if key not in self._wanted]
+        """Return the next instant (trio's clock) at which an unfit runtime may be tried again.
+
+        Those that could have been tried before now are nobody's any more: who wants one has it tried.
+        """
+        now = trio.current_time()
+        resting = [unfit.until for key, unfit in self._unfit.items() if key not in self._wanted and unfit.until > now]
         return min(resting, default=math.inf)
 
     def flush(self) -> None:

@@ -89,6 +89,26 @@ async def test_a_full_disk_refuses_who_waits_and_keeps_what_must_not_be_lost(sto
     assert claims.reconsidered == 1
 
 
+async def test_claims_that_a_full_disk_undid_are_made_again_though_nothing_else_comes(
+    store: Store, autojump_clock: Any
+) -> None:
+    class FullOnce(NoClaims):
+        def claim(self, store: Store) -> list[Any]:
+            super().claim(store)
+            if self.asked == 1:
+                raise NoSpace("full")
+            return []
+
+    writer, claims = Writer(store), FullOnce()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, claims)
+        with pytest.raises(NoSpace):
+            await writer.commit(lambda store: "intake")
+        await trio.sleep(5)
+        assert claims.asked == 2
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_store_that_fails_answers_with_an_error_and_ends_the_daemon(store: Store) -> None:
     writer = Writer(store)
     told: list[object] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
+
+import trio
 
 from sidecar.daemon.zygote import Zygote
 from sidecar.daemon.zygotes import PROTOCOL
@@ -56,3 +59,13 @@ async def test_one_that_runs_attempts_is_left_to_them_and_not_heard() -> None:
     house.hello(zygote, protocol=PROTOCOL - 1, attempts=[[7, 1]])
     house.zygotes._hear(zygote, [as_before, ["exited", *ENDING]])
     assert not told and not house.asked and not zygote.ready
+
+
+async def test_a_runtime_that_nobody_asks_for_any_more_keeps_none_from_being_tried_again(autojump_clock: Any) -> None:
+    house = House()
+    house.zygotes.refused("gone", "it cannot start")
+    await trio.sleep(house.zygotes.next_try() - trio.current_time() + 1)
+    house.zygotes.refused("wanted", "it cannot start")
+    assert trio.current_time() < house.zygotes.next_try() < math.inf
+    await trio.sleep(100)
+    assert house.zygotes.next_try() == math.inf

@@ -13,6 +13,7 @@ import pytest
 
 from sidecar.client import JobFailed, NotFound, Options, connect
 from tests.daemon_process import Daemon
+from tests.rawclient import job_of
 from tests.waiting import eventually
 
 from . import jobs
@@ -65,6 +66,12 @@ def test_a_job_that_did_not_start_in_time_is_expired(client: Options, tmp_path: 
     handle = client.options(delay=60, expires=0.2).submit(jobs.square, str(tmp_path / "ran"), 1)
     assert handle.wait(timeout=20).outcome == "expired"
     assert lines(tmp_path / "ran") == []
+
+
+def test_a_job_that_came_too_late_is_expired_at_once(shared_daemon: Daemon) -> None:
+    job = job_of("operator:add", 1, 2) | {"expires": time.time() - 1.0}
+    shared_daemon.call("submit", job)
+    assert shared_daemon.call("wait", job["id"], 20)["outcome"] == "expired"
 
 
 def test_a_failed_job_is_tried_again_and_each_attempt_is_kept(client: Options, tmp_path: Path) -> None:
