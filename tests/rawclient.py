@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 import uuid
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgpack
@@ -126,9 +127,17 @@ class RawClient:
 
     def ask(self, method: str, *params: object) -> int:
         """Send a request without waiting; returns its number."""
-        self._next += 1
-        self.send(frame([REQUEST, self._next, method, list(params)]))
-        return self._next
+        return self.ask_each(method, [params])[0]
+
+    def ask_each(self, method: str, asked: Iterable[Sequence[object]]) -> list[int]:
+        """Send a request for each of several params, all in one write; returns their numbers."""
+        numbers, frames = [], b""
+        for params in asked:
+            self._next += 1
+            numbers.append(self._next)
+            frames += frame([REQUEST, self._next, method, list(params)])
+        self.send(frames)
+        return numbers
 
     def answer(self, number: int | None) -> Any:
         """Return the result of request `number`, keeping other replies and notices. Raises Refused or Ended."""

@@ -108,7 +108,7 @@ def test_a_disk_that_fails_is_an_error_for_all_and_a_daemon_that_recovers(
     ids = [new_id() for _ in range(10)]
     with daemon.client() as client:
         faults.on(rule)
-        numbers = [client.ask("submit", job(id), "synced") for id in ids]
+        numbers = client.ask_each("submit", [(job(id), "synced") for id in ids])  # before it can have died of the first
         answers = []
         for number in numbers:
             try:
