@@ -47,13 +47,14 @@ class Disk:
 
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[Disk]:
-    """Mount a disk of `size` bytes in a folder for as long as the block runs."""
+    """Mount a disk of `size` bytes in a folder for as long as the block runs; the folder is removed after it."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "sidecar-test", folder], check=True)
     try:
         yield Disk(folder)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()
 
 
 def may_mount() -> bool:

@@ -67,6 +67,7 @@ def place(config: str) -> Iterator[Place]:
             yield place
         finally:
             daemon.close()
+    daemon.folder.rmdir()  # which could not be removed with a disk in it
 
 
 def message_of(id: bytes) -> bytes:

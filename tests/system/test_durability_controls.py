@@ -90,3 +90,4 @@ def test_an_intake_that_does_not_look_is_seen() -> None:
             assert daemon.call("submit", {"id": new_id(), "argv": ["true"], "delay": 1e6})["ack"] == "stored"
         finally:
             daemon.close()
+    daemon.folder.rmdir()  # which could not be removed with a disk in it
