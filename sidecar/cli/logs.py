@@ -20,7 +20,8 @@ from .showing import json_line, size
 def logs(id: str, follow_it: bool, as_json: bool) -> None:
     """Show what a job wrote to stdout and stderr.
 
-    The end of it, of the newest attempt: the last 64 KiB of each are kept unless the configuration says otherwise.
+    The end of it, of the newest attempt: both together, in the order of writing. The last 64 KiB are kept, unless
+    the configuration says otherwise.
     """
     if follow_it and as_json:
         raise click.UsageError("give --follow or --json, not both")

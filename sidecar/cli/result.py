@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -18,8 +19,8 @@ from .showing import json_line, plain, printable_lines
 def result(ctx: click.Context, id: str, as_json: bool) -> None:
     """Show what a function returned.
 
-    A text as it is, anything else as JSON. Exit code 1, and the traceback on stderr, when the job did not succeed or
-    is not done yet.
+    A text and bytes as they are, anything else as JSON (bytes in it become text). Exit code 1, and the traceback on
+    stderr, when the job did not succeed or is not done yet.
     """
     ended = ask("result", id)
     if as_json:
@@ -44,7 +45,10 @@ def _show(ended: dict[str, Any]) -> None:
         complain(f"job {id} succeeded; a program returns no value, see: sidecar logs {id}")
     else:
         value = decoded(ended)["result"]
-        click.echo(plain(value) if isinstance(value, (str, bytes)) else json_line(value))
+        if isinstance(value, bytes) and not sys.stdout.isatty():
+            click.echo(value, nl=False)  # for a file or a program; a terminal gets what it can show
+        else:
+            click.echo(plain(value) if isinstance(value, (str, bytes)) else json_line(value))
 
 
 def show_traceback(ended: dict[str, Any]) -> bool:

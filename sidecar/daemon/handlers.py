@@ -73,12 +73,12 @@ class Handlers:
         job, ack = _params(params, "submit", 1, "stored")
         if ack not in ACKS:
             raise BadRequest(f"cannot submit job: ack is {shown(ack)}, give {' or '.join(ACKS)}")
-        return self.intake.check(job, uid, now), ack
+        return self.intake.read_submit(job, uid, now), ack
 
     async def run(self, params: list[Any], client: Connection) -> object:
         """run [job] -> the job when it is done; before that the notices of `follow`, from the first byte on."""
         (given,) = _params(params, "run", 1)
-        job = self.intake.check(given, client.uid, time.time())
+        job = self.intake.read_submit(given, client.uid, time.time())
         with self._output_to(client, job.id):  # before the commit that may start it
             await self.intake.store([job])
             return await self.wait([job.id], client)

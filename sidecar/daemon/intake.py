@@ -63,8 +63,12 @@ class Intake:
                 f"cannot serve user {uid}: this daemon serves user {self._uid} alone, run a `sidecar serve` of your own"
             )
 
-    def check(self, value: object, uid: int | None, now: float) -> Job:
-        """Turn a job map into a job. Raises NotAllowed or BadRequest."""
+    def read_submit(self, value: object, uid: int, now: float) -> Job:
+        """Turn the job map of a request into a job. Raises NotAllowed or BadRequest."""
+        self.counters["stream"] += 1
+        return self._check(value, uid, now)
+
+    def _check(self, value: object, uid: int | None, now: float) -> Job:
         self.admit(uid)
         assert uid is not None
         return parse_job(value, uid, now)
@@ -78,7 +82,7 @@ class Intake:
             return None
         try:
             value = parse_handoff(wire.unpack(data))
-            return self.check(value, uid, now)
+            return self._check(value, uid, now)
         except NotAllowed as error:
             self.unreadable(f"{door}: {error}")
         except (BadFrame, BadRequest) as error:

@@ -14,6 +14,7 @@ from .dispatcher import Dispatcher
 from .writer import Writer
 from .zygotes import Zygotes
 
+_STORE = 5.0  # seconds between two looks whether the store's files are in place
 _CHUNK = 1000  # lanes
 _CHUNK_PAUSE = 0.05  # seconds between two chunks, so that intake goes on
 _LANES = 1000  # below that they cost nothing
@@ -29,6 +30,12 @@ class Janitor:
         self._writer = writer
         self._dispatcher = dispatcher
         self._zygotes = zygotes
+
+    async def look_after_the_store(self) -> None:
+        """Raise Unusable when somebody has taken the store's files away."""
+        while True:
+            await trio.sleep(_STORE)
+            await self._writer.read(lambda store: store.check_in_place())
 
     async def purge(self) -> None:
         """Delete finished jobs by age, and the oldest when the store is over its size."""

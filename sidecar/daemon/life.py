@@ -177,6 +177,7 @@ class Daemon:
                 services.start_soon(self.dispatcher.watch_the_clock)
                 services.start_soon(self.space.keep, self.writer.wake)
                 services.start_soon(self.janitor.purge)
+                services.start_soon(self.janitor.look_after_the_store)
                 services.start_soon(self.janitor.forget_lanes)
                 services.start_soon(self.janitor.retire)
                 services.start_soon(self.overdue.watch)

@@ -8,7 +8,8 @@ Which system call stands behind what, and what its failure does:
     open      any of them                     the daemon does not serve; the keeper tries again, less and less often
               write, fdatasync (checkpoint)   the same; ENOSPC: once more without the ballast
               fsync of the folders' names     the same
-              what is read is no store        Unusable: the keeper ends too, with status 1
+              what is read is no store        Unusable: the keeper ends too, with status 1. The same when the files are
+                                              no longer where they were (looked at before each sync, and now and then)
     commit    pwrite to the -wal              ENOSPC: rolled back; who hands off hears no_space, we go on, and outcomes
                                               are tried again, at once if there is ballast to give up
               fdatasync of its header, or     all who wait hear `internal`, nobody an ack; the daemon ends with
@@ -68,6 +69,8 @@ def check(folder: str) -> None:
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD)
+    except (IsADirectoryError, PermissionError) as error:
+        raise Unusable(f"cannot open store {path}: {error.strerror}, look at what it is and whose") from None
     except OSError:  # not there yet; or what opening it will say
         return
     if not head:
@@ -112,6 +115,7 @@ class File:
             crash and crash("open.opened")
             self._checkpoint("TRUNCATE")
             self._log = SyncedFile(f"{self.path}-wal")
+            self._files = [(name, os.stat(name)) for name in (self.path, f"{self.path}-wal")]
             sync_names(folder)
         except (sqlite3.Error, OSError) as error:
             raise self._trouble("open", error) from None
@@ -137,11 +141,28 @@ class File:
         Raises StoreError: the store cannot go on, nothing may be called synced any more.
         """
         crash and crash("sync.begun")
+        self.check_in_place()
         try:
             self._log.sync()
         except OSError as error:
             raise self._trouble("sync", error) from error
         crash and crash("sync.done")
+
+    def check_in_place(self) -> None:
+        """Raise Unusable when our files are not where the next daemon would look for them.
+
+        What is committed from then on would be gone with us, so no ack would be true.
+        """
+        for name, ours in self._files:
+            try:
+                if os.path.samestat(os.stat(name), ours):
+                    continue
+            except FileNotFoundError:
+                pass
+            raise Unusable(
+                f"cannot go on with store {self.path}: {os.path.basename(name)} was taken away while it was in use; "
+                "put it back, with its -wal, or start again without the jobs that it held"
+            )
 
     def _trouble(self, doing: str, error: Exception) -> SidecarError:
         code = getattr(error, "sqlite_errorcode", None)

@@ -156,13 +156,18 @@ def test_wait_says_when_its_time_is_up_and_that_the_job_goes_on(run: Run, stub: 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("a text", "a text\n"), (b"bytes", "bytes\n"), (42, "42\n"), ({"a": [1, None]}, '{"a": [1, null]}\n'),
+    [("a text", "a text\n"), (42, "42\n"), ({"a": [1, None]}, '{"a": [1, null]}\n'),
      (list(range(5000)), json.dumps(list(range(5000))) + "\n"), ({1: 2}, '{"1": 2}\n'), (False, "false\n")],
 )  # fmt: skip
 def test_result_shows_the_value(run: Run, stub: Stub, value: object, shown: str) -> None:
     stub.answer(job(), result=value)
     assert run("result", ID).stdout == shown
     assert run("result", "--json", ID).exit_code == 0
+
+
+def test_result_gives_bytes_to_a_program_as_they_are(run: Run, stub: Stub) -> None:
+    stub.answer(job(), result=b"\xff\0\n")
+    assert run("result", ID).stdout_bytes == b"\xff\0\n"
 
 
 @pytest.mark.parametrize(

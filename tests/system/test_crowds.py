@@ -373,7 +373,7 @@ def test_who_pipelines_thousands_of_submits_lets_others_in_between(start: Start)
             other.call("ping")
             answers += 1
         sender.join()
-    assert answers > count / 64 / 10  # a turn for each 64 of them, on a machine that gives us one; without it ten for all
+    assert answers > count / 64 / 10  # a turn for each 64 of them where the machine lets us; without it ten for all
 
 
 def drain(sock: socket.socket, count: int) -> None:

@@ -108,11 +108,13 @@ def test_a_wait_ends_with_its_time_and_others_are_answered_meanwhile(shared_daem
 def test_requests_may_be_sent_without_waiting(shared_daemon: Daemon) -> None:
     jobs = [job_of("operator:neg", number) for number in range(50)]
     with shared_daemon.client() as client:
+        before = client.call("stats")["counters"]["stream"]
         submits = [client.ask("submit", job) for job in jobs]
         waits = [client.ask("wait", job["id"], 20) for job in jobs]
         results = [client.ask("result", job["id"]) for job in jobs if client.answer(waits.pop(0))["state"] == "done"]
         assert [client.answer(number)["id"] for number in submits] == [show_id(job["id"]) for job in jobs]
         assert [unpack(client.answer(number)["result"]) for number in results] == [-number for number in range(50)]
+        assert client.call("stats")["counters"]["stream"] >= before + 50
 
 
 def test_the_output_of_a_job_can_be_followed(shared_daemon: Daemon) -> None:

@@ -107,3 +107,36 @@ def test_another_programs_database_is_left_to_it(daemon: Daemon, version: int) -
     with sqlite3.connect(store) as db:
         assert [name for (name,) in db.execute("SELECT name FROM sqlite_master")] == ["letters"]
     db.close()
+
+
+def test_files_that_are_taken_away_end_it_before_an_ack_is_a_lie(daemon: Daemon) -> None:
+    client = connect(str(daemon.runtime)).options(ack="synced", deadline=20, on_unavailable="raise")
+    kept = client.options(delay=1e6).submit("operator:add", 1, 2)
+    aside = daemon.folder / "aside"
+    aside.mkdir()
+    for file in daemon.state.glob("jobs.sqlite*"):
+        file.rename(aside / file.name)
+    with pytest.raises(SidecarError, match=r"the sync failed|cannot reach"):
+        client.submit("operator:add", 2, 2)
+    assert daemon.wait(20) == 1
+    assert "was taken away while it was in use; put it back, with its -wal" in daemon.log()
+    for file in aside.iterdir():
+        file.rename(daemon.state / file.name)
+    daemon.start()
+    assert kept.status().state == "scheduled"
+
+
+def test_a_store_that_only_stored_is_looked_after_too(daemon: Daemon) -> None:
+    (daemon.state / "jobs.sqlite").unlink()
+    assert daemon.wait(20) == 1
+    assert "was taken away while it was in use" in daemon.log()
+
+
+def test_a_folder_in_the_place_of_the_store_ends_it(daemon: Daemon) -> None:
+    daemon.stop()
+    store = daemon.state / "jobs.sqlite"
+    store.unlink()
+    store.mkdir()
+    with pytest.raises(AssertionError, match="is not ready"):
+        daemon.start()
+    assert "Is a directory, look at what it is and whose" in daemon.log()
