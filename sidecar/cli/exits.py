@@ -53,7 +53,7 @@ def refusal(error: SidecarError) -> Refusal:
     """Make the end that belongs to an error of ours."""
     message = str(error)
     if isinstance(error, Unavailable):
-        message += ", see: sidecar doctor"
+        message += " See: sidecar doctor" if message.endswith("?") else ", see: sidecar doctor"
     return Refusal(message, exit_code(error))
 
 
