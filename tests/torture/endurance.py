@@ -2,7 +2,7 @@
 
 No kills, no faults: one sidecar runs one job after the other, all slots busy. What every job leaves behind, be it one
 descriptor, a zombie or a hundred bytes, is a leak in a daemon that is to run for years. Finished jobs are forgotten
-after a few seconds, so that over minutes the file must stop growing too.
+after a few seconds, so that the file holds no more than the jobs of two minutes.
 
 The first half is for caches and arenas to fill; from its most to the second half's most nothing may grow. Jobs carry
 two kilobytes each, so that the store's cache of 4 MB is full after as many thousand of them.
@@ -28,7 +28,9 @@ _QUEUED = 2  # batches that are handed off ahead
 _MORE_MEMORY = 1024 * KIB  # bytes that a process may have more in the second half
 _MORE_DESCRIPTORS = 20  # that many come and go with the slots
 _KEPT = 5  # seconds until a finished job may be forgotten
-_FORGOTTEN = 240.0  # seconds after which the janitor has been there a few times: only then the file must not grow
+_WINDOW = 130.0  # seconds of jobs that the file may hold: what is kept, and two of the janitor's looks
+_A_JOB = 8192  # bytes that it may hold of each: a page of its own, and as much again of pages that are half full
+_LOG = 64 * KIB * KIB  # bytes that the log may have: what is above it SQLite cuts off
 _CONTROL = 12_000  # jobs
 CONTROLS = ("keep-memory", "keep-descriptors")
 _CONFIG = f"retention.succeeded = {_KEPT}\nretention.others = {_KEPT}\n"
@@ -38,6 +40,7 @@ class Look(NamedTuple):
     """What there was at one moment: bytes of memory and open descriptors of each process, bytes on the disk."""
 
     after: float  # seconds
+    jobs: int  # that have ended
     memory: dict[str, int]
     descriptors: dict[str, int]
     store: int
@@ -65,7 +68,7 @@ def run_through(jobs: int, broken: str = "") -> Tally:
         began, looks = time.monotonic(), []
         for handle in _batches(house, jobs):
             handle.wait(timeout=120)
-            looks.append(_look(house, time.monotonic() - began))
+            looks.append(_look(house, time.monotonic() - began, (len(looks) + 1) * _BATCH))
         took = time.monotonic() - began
         zombies = _zombies_left(house)
         house.kill() if broken else house.stop()
@@ -91,11 +94,12 @@ def _batches(house: House, jobs: int) -> list[Handle]:
     yield from lasts
 
 
-def _look(house: House, after: float) -> Look:
+def _look(house: House, after: float, jobs: int) -> Look:
     store = house.state / "jobs.sqlite"
     pids = {"keeper": house.pid, **{kind: house.kin(kind)[0] for kind in ("daemon", "zygote")}}
     return Look(
         after,
+        jobs,
         {name: _memory(pid) for name, pid in pids.items()},
         {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in pids.items()},
         store.stat().st_size,
@@ -138,12 +142,20 @@ def _tally(jobs: int, took: float, looks: list[Look], zombies: int) -> Tally:
         max(look.descriptors[name] for look in second) - max(look.descriptors[name] for look in first)
         for name in ("keeper", "daemon", "zygote")
     )
-    old = [look for look in looks if look.after > _FORGOTTEN]
-    full = len(old) // 2
-    store = full and max(look.store for look in old[full:]) > 1.25 * max(look.store for look in old[:full])
-    log = full and max(look.log for look in old[full:]) > 1.25 * max(look.log for look in old[:full])
-    grown = (memory > _MORE_MEMORY) + (descriptors > _MORE_DESCRIPTORS) + (zombies > 0) + bool(store) + bool(log)
+    store = max(look.store for look in looks) > _A_JOB * _most_in_a_window(looks)
+    log = max(look.log for look in looks) > _LOG
+    grown = (memory > _MORE_MEMORY) + (descriptors > _MORE_DESCRIPTORS) + (zombies > 0) + store + log
     return Tally(
         jobs, round(jobs / took), memory // KIB, descriptors, zombies,
         looks[-1].store // KIB, looks[-1].log // KIB, grown,
     )  # fmt: skip
+
+
+def _most_in_a_window(looks: list[Look]) -> int:
+    """Return the most jobs that ended within any _WINDOW seconds, and those that were ahead."""
+    most = first = 0
+    for look in looks:
+        while look.after - looks[first].after > _WINDOW:
+            first += 1
+        most = max(most, look.jobs - looks[first].jobs)
+    return most + (_QUEUED + 2) * _BATCH

@@ -79,13 +79,14 @@ def test_what_grows_is_found_and_what_comes_and_goes_is_not() -> None:
     """The sums; jobs are run through by `make torture`, it takes too long here."""
 
     def grown(memory: int, descriptors: int, store: int, zombies: int = 0) -> int:
-        """Look each ten seconds, at a daemon that has so much more of each after every look."""
+        """Look each ten seconds and 500 jobs, at a daemon that has so much more of each after every look."""
         looks = [
             endurance.Look(
                 10.0 * n,
+                500 * n,
                 {"keeper": 5_000_000, "daemon": 20_000_000 + memory * n, "zygote": 4_000_000 - n % 7 * 4096},
                 {"keeper": 16, "daemon": 20 + descriptors * n, "zygote": 17 + n % 16},
-                1_000_000 + store * n,
+                30_000_000 + store * n,
                 5_000_000,
             )
             for n in range(100)
@@ -93,7 +94,7 @@ def test_what_grows_is_found_and_what_comes_and_goes_is_not() -> None:
         return endurance._tally(50_000, 1000.0, looks, zombies).grown
 
     assert grown(0, 0, 0) == 0
-    assert [grown(30_000, 0, 0), grown(0, 1, 0), grown(0, 0, 100_000), grown(0, 0, 0, 1)] == [1, 1, 1, 1]
+    assert [grown(30_000, 0, 0), grown(0, 1, 0), grown(0, 0, 500 * 4096), grown(0, 0, 0, 1)] == [1, 1, 1, 1]
 
 
 def wrote(file: int, data: bytes, at: int = 0) -> Entry:
