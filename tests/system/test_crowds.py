@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import select
 import socket
@@ -47,9 +46,8 @@ def rss(pid: int) -> int:
 
 
 def cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds of CPU that a process has used, all its threads, by the scheduler's own clock."""
+    return sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def share_of_cpu(pid: int, seconds: float = 1.0) -> float:
@@ -107,7 +105,7 @@ def test_a_thousand_silent_clients_and_more_cost_little_and_keep_nobody_out(star
     silent = crowd(daemon, 1200)
     works(daemon)
     assert rss(pid) - before < 64 * MIB
-    assert share_of_cpu(pid) < SPIN
+    eventually(lambda: share_of_cpu(pid, 0.5) < 0.05, 10)  # once the last of them are seen off; then it is nothing
     assert 200 <= sum(map(is_closed, silent)) <= 220, "those that came first made room"
     leave(silent)
     works(daemon)
@@ -250,7 +248,7 @@ def test_half_messages_cost_bounded_memory_and_are_given_up(start: Start) -> Non
             begin(client, 8 * MIB - 4)
     works(daemon)
     assert rss(pid) - before < 64 * MIB
-    assert share_of_cpu(pid, 0.5) < SPIN
+    assert share_of_cpu(pid, 0.5) < 0.1
     large = job_of("builtins:len", b"x" * (6 * MIB))
     with RawClient(daemon.control, 120) as client:
         began = time.monotonic()
@@ -373,7 +371,7 @@ def test_who_pipelines_thousands_of_submits_lets_others_in_between(start: Start)
             other.call("ping")
             answers += 1
         sender.join()
-    assert answers > count / 64 / 10  # a turn for each 64 of them where the machine lets us; without it ten for all
+    assert answers > count / 64 / 4  # a turn for each 64 of them; without it ten for all
 
 
 def drain(sock: socket.socket, count: int) -> None:
