@@ -65,6 +65,17 @@ async def test_jobs_go_when_their_time_has_come(store: Store, autojump_clock: An
     assert left(store) == {5000, 6000}
 
 
+async def test_what_ends_later_goes_within_a_minute_of_its_time(store: Store, autojump_clock: Any) -> None:
+    """Also in a store in which nothing had ended when it was opened."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Janitor(Config(), Direct(store), None, None).purge)  # type: ignore[arg-type]
+        await trio.sleep(1)
+        put(store, [finished(1)], time.time() - 1)
+        await trio.sleep(61)
+        assert not left(store)
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_oldest_go_first_when_the_store_is_too_large(store: Store, autojump_clock: Any) -> None:
     for number in range(40):
         put(store, [finished(number * 100 + n, 4000) for n in range(100)], time.time() + 1000 + number)

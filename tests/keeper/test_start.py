@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sidecar.errors import UNUSABLE
 
 from ..waiting import eventually
 from .conftest import MakeKeeper
@@ -254,6 +257,27 @@ def test_sockets_from_outside_are_used_and_left_alone(keeper: MakeKeeper, folder
     assert all(os.path.exists(path) for path in paths)
     dgram.close()
     stream.close()
+
+
+def test_given_sockets_are_emptied_into_the_spool_where_no_daemon_can_serve(
+    keeper: MakeKeeper, folders: Folders
+) -> None:
+    """Their owner would start us a few times for what is in there, and then close them."""
+    given = [socket.socket(socket.AF_UNIX, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+    for sock, name in zip(given, ("dgram", "stream"), strict=True):
+        sock.bind(str(folders.base / name))
+    given[1].listen(5)
+    one = keeper().serve_on(*given)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, socket.socket(socket.AF_UNIX) as orders:
+        sender.connect(str(folders.base / "dgram"))
+        sender.send(b"a hand-off")
+        orders.connect(str(folders.base / "stream"))
+        orders.send(json.dumps({"exit": UNUSABLE}).encode())
+        assert one.wait() == 1
+    assert [file.read_bytes() for file in (folders.state / "spool" / "new").iterdir()] == [b"a hand-off"]
+    assert len(folders.events("daemon started")) == 1, "and no other daemon follows"
+    for sock in given:
+        sock.close()
 
 
 @pytest.mark.parametrize(
