@@ -32,8 +32,8 @@ def pack(value: object) -> bytes:
     return msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape")  # type: ignore[no-any-return]
 
 
-def frame(value: object) -> bytes:
-    """Pack one message for a stream: 4 bytes of big-endian length, then msgpack."""
+def frame(value: object, pack: Callable[[object], bytes] = pack) -> bytes:
+    """Pack one message for a stream: 4 bytes of big-endian length, then msgpack; by a packer of one's own, if given."""
     body = pack(value)
     return PREFIX.pack(len(body)) + body
 

@@ -33,7 +33,8 @@ class Exchange:
         """Return the number and the bytes of a request; `params` may be an array that is packed already."""
         self._number = number = (self._number + 1) % 2**32
         packed = params if isinstance(params, bytes) else wire.pack(params)
-        body = b"\x94\x00" + wire.pack(number) + wire.pack(method) + packed
+        name = method.encode()
+        body = b"\x94\x00\xce%b%c%b%b" % (number.to_bytes(4), 0xA0 | len(name), name, packed)  # [0, number, method, …]
         return number, wire.PREFIX.pack(len(body)) + body
 
     def feed(self, data: bytes) -> list[list[Any]]:

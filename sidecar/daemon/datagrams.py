@@ -43,6 +43,8 @@ _LARGEST = 256 * 1024  # over what a sender's default buffer lets through
 _BATCH_MESSAGES = 256
 _BATCH_BYTES = 1024 * 1024
 _FULL_PAUSE = 0.5
+_TRUNC, _CTRUNC = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)  # with the enum's members `|` and `&` cost a µs each
+_PEEK = int(socket.MSG_PEEK) | _TRUNC
 
 
 class Batch(NamedTuple):
@@ -117,22 +119,20 @@ class Datagrams:
         most = 1 if self._intake.quarantine.wary("datagrams") else _BATCH_MESSAGES
         while count < most and size < _BATCH_BYTES:
             try:
-                length, ancillary, flags, _ = self._sock.recvmsg_into(
-                    [self._buffer], _ANCILLARY, socket.MSG_PEEK | socket.MSG_TRUNC
-                )
+                length, ancillary, flags, _ = self._sock.recvmsg_into([self._buffer], _ANCILLARY, _PEEK)
             except BlockingIOError:
                 break
             count += 1
             if length == 0:
                 break  # an empty datagram, or the end of a socket that was shut down
             size += length
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNC:
                 self._intake.unreadable(f"datagrams: {length} bytes are too many for a datagram, use the stream")
-                return Batch(jobs, count, size, bool(flags & socket.MSG_CTRUNC))
+                return Batch(jobs, count, size, bool(flags & _CTRUNC))
             job = self._intake.read_handoff(self._view[:length], _sender(ancillary), "datagrams")
             if job is not None:
                 jobs.append(job)
-            if flags & socket.MSG_CTRUNC:
+            if flags & _CTRUNC:
                 return Batch(jobs, count, size, True)
         return Batch(jobs, count, size, False)
 
@@ -164,7 +164,7 @@ class Datagrams:
                 size -= self._receive_one()
 
     def _receive_one(self) -> int:
-        return self._sock.recv_into(self._buffer, 1, socket.MSG_TRUNC)
+        return self._sock.recv_into(self._buffer, 1, _TRUNC)
 
     def _head(self) -> int:
         """Return the length of the datagram at the head, which is what this asks of a datagram socket."""

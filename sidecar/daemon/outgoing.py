@@ -16,6 +16,7 @@ from .. import wire
 
 UNREAD = 1024 * 1024  # bytes that may wait for a client before it is no longer read from
 SMALL = 64 * 1024  # bytes of unread replies that nobody looks at
+_pack = wire.packer()  # keeps the room that it once needed, so for short messages alone
 _LOOK = 10.0  # seconds between two looks whether a client that is not read from is still there
 
 
@@ -43,8 +44,8 @@ class Outgoing:
             self._owes()
 
     def add(self, message: object) -> None:
-        """Have a message wait until `flush`."""
-        self._out += wire.frame(message)
+        """Have a short message wait until `flush`."""
+        self._out += wire.frame(message, _pack)
 
     def flush(self) -> None:
         """Send what the socket takes."""

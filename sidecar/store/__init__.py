@@ -48,24 +48,31 @@ class Store(File):
         Returns the lanes that have queued jobs now, with the highest priority among them. `forget` is when a rejected
         job may be deleted.
         """
-        rows = []
+        rows, rejected = [], []
         lanes: dict[int, int] = {}
         for job in jobs:
             lane = self.lane(job.uid, job.queue, job.runtime or b"")
-            if job.rejected is not None:
-                state, outcome, finished, until = "done", "rejected", now, forget
-            else:
-                state, outcome, finished, until = ("queued" if job.due <= now else "scheduled"), None, None, None
-                if job.due <= now:
-                    lanes[lane] = max(job.priority, lanes.get(lane, job.priority))
             self._large += len(job.body)
-            rows.append((job.id, lane, job.priority, state, outcome, now, job.due, job.expires, finished, until,
-                         job.rejected, job.target, job.body))  # fmt: skip
+            if job.rejected is not None:
+                rejected.append((job.id, lane, job.priority, now, job.due, now, forget, job.rejected, job.target,
+                                 job.body))  # fmt: skip
+                continue
+            state = "scheduled"
+            if job.due <= now:
+                state = "queued"
+                lanes[lane] = max(job.priority, lanes.get(lane, job.priority))
+            rows.append((job.id, lane, job.priority, state, now, job.due, job.expires, job.target, job.body))
         self._db.executemany(
-            "INSERT INTO job (id, lane, priority, state, outcome, submitted, due, expires, finished, forget, reason,"
-            " target, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO job (id, lane, priority, state, submitted, due, expires, target, body)"
+            " VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
             rows,
         )
+        if rejected:  # after the others: it must not take the id of one that is fine
+            self._db.executemany(
+                "INSERT INTO job (state, outcome, id, lane, priority, submitted, due, finished, forget, reason, target,"
+                " body) VALUES ('done', 'rejected', ?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+                rejected,
+            )
         return lanes
 
     def lane(self, uid: int, queue: str, runtime: bytes) -> int:

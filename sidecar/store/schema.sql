@@ -4,7 +4,8 @@
 -- before into this one to UPGRADES in file.py, in one transaction that ends with the new user_version; keep a file of
 -- the old version in tests/data, which must open for ever. Instants are Unix seconds, durations seconds, sizes bytes.
 --
--- job.py says the same about states and outcomes; a test compares the two.
+-- job.py says the same about states and outcomes; a test compares the two. The words of a column are compared one by
+-- one: for `IN` SQLite builds a table of them for every row, which was half of what an insert cost (7.9 µs, now 3.5).
 
 -- Jobs that are alike for the claim: same user, same queue, same runtime. Few rows. The claim walks lanes, so a runtime
 -- that cannot start, and later a queue that is paused or full, costs nothing while it waits.
@@ -21,8 +22,11 @@ CREATE TABLE job (
     id             BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     lane           INTEGER NOT NULL REFERENCES lane,
     priority       INTEGER NOT NULL,
-    state          TEXT NOT NULL CHECK (state IN ('scheduled', 'queued', 'running', 'done')),
-    outcome        TEXT CHECK (outcome IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'expired', 'rejected', 'lost')),
+    state          TEXT NOT NULL
+        CHECK (state = 'queued' OR state = 'running' OR state = 'done' OR state = 'scheduled'),
+    outcome        TEXT
+        CHECK (outcome = 'succeeded' OR outcome = 'failed' OR outcome = 'timed_out' OR outcome = 'cancelled'
+               OR outcome = 'expired' OR outcome = 'rejected' OR outcome = 'lost'),
     submitted      REAL NOT NULL,
     due            REAL NOT NULL,          -- may start from then on
     expires        REAL,                   -- must have started by then
@@ -53,7 +57,8 @@ CREATE TABLE attempt (
     generation    INTEGER NOT NULL,    -- of the zygote that was told to start it
     started       REAL NOT NULL,
     ended         REAL,
-    reason        TEXT CHECK (reason IN ('exit', 'timeout', 'cancel', 'shutdown', 'crash')),
+    reason        TEXT
+        CHECK (reason = 'exit' OR reason = 'timeout' OR reason = 'cancel' OR reason = 'shutdown' OR reason = 'crash'),
     status        INTEGER,
     signal        INTEGER,
     user          REAL,
