@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Generator, Iterator
 from importlib import metadata
@@ -26,6 +27,13 @@ def pytest_report_header() -> str:
     kind = "pure Python" if "fallback" in msgpack.Unpacker.__module__ else "C"
     versions = [f"{name} {metadata.version(name)}" for name in ("trio", "click", "msgpack")]
     return f"{', '.join(versions)} ({kind})"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where something was left out and nothing may be (NO_SKIPS=1): what is missing there is a mistake."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("NO_SKIPS") == "1" and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture

@@ -3,3 +3,14 @@
 declare(strict_types=1);
 
 namespace Sidecar;
+
+/**
+ * Hand over a call to the daemon of this machine: `Sidecar\submit('Acme\Mail::send', [42], timeout: 30)`.
+ *
+ * @param array<int|string, mixed> $args
+ */
+function submit(string|\Closure $call, array $args = [], mixed ...$options): Job
+{
+    static $client = new Client();
+    return $client->submit($call, $args, ...$options);
+}

@@ -1,0 +1,198 @@
+<?php
+
+/**
+ * The way in: `(new Sidecar\Client)->submit('Acme\Mail::send', [42], timeout: 30)`.
+ *
+ * A job goes   Terms, Runtime -> Plan -> Door -> Handoff | Control | Spool | Inline
+ */
+
+declare(strict_types=1);
+
+namespace Sidecar;
+
+use Closure;
+use InvalidArgumentException;
+
+final class Client
+{
+    private const PLANS = 256; // more targets than that are made up on the way: start over
+    private const PHP_CALL = '/^[A-Za-z_\x80-\xff][\w\x80-\xff]*(\\\\[A-Za-z_\x80-\xff][\w\x80-\xff]*)*'
+        . '(::[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\z/';
+
+    private readonly Door $door;
+    /** @var array<string, mixed> */
+    private array $options;
+    /** @var array<string, Plan> */
+    private array $plans = [];
+    private ?Bytes $record = null;
+
+    /**
+     * `$runtimeDir` is the daemon's folder (null: where `sidecar serve` puts it), `$php` the php that runs the jobs
+     * (null: this one's), `$bootstrap` the file that it requires first (null: Composer's autoloader). The options are
+     * those of every job of this client; a submit may say otherwise.
+     */
+    public function __construct(
+        ?string $runtimeDir = null,
+        private readonly ?string $php = null,
+        private readonly ?string $bootstrap = null,
+        mixed ...$options,
+    ) {
+        $this->door = Door::of($runtimeDir);
+        $this->options = ['ack' => Terms::defaultAck(), ...Terms::check($options)];
+    }
+
+    /** Return a client whose jobs have these options too. */
+    public function options(mixed ...$options): self
+    {
+        $made = clone $this;
+        $made->options = Terms::merge($this->options, Terms::check($options));
+        $made->plans = [];
+        return $made;
+    }
+
+    /**
+     * Hand over a call ("Acme\Mail::send", a function's name, an invokable class) and return its job at once.
+     *
+     * Arguments with text keys are named ones. Options: timeout, grace, queue, priority, retries, backoff, delay,
+     * run_at, expires, at_most_once, env, cwd, stdin, ack, on_unavailable, deadline, runtime.
+     *
+     * @param array<int|string, mixed> $args
+     */
+    public function submit(string|Closure $call, array $args = [], mixed ...$options): Job
+    {
+        $plan = $this->plan($call, $options);
+        $id = Id::make();
+        $message = $plan->message($id, $args, microtime(true));
+        return new Job($id, $this->door, $this->door->deliver($id, $message, $plan->options));
+    }
+
+    /**
+     * Hand over a command: the program and its words, never a shell line. Options as for `submit`.
+     *
+     * @param list<string> $argv
+     */
+    public function run(array $argv, mixed ...$options): Job
+    {
+        return $this->prepared($this->command($argv, $options), [])->send();
+    }
+
+    /**
+     * Pack a job as `submit` does and hand nothing over: `$prepared->id` is valid, `$prepared->send()` does the rest. A
+     * list instead of a name is a command.
+     *
+     * @param string|Closure|list<string> $target
+     * @param array<int|string, mixed> $args
+     */
+    public function prepare(string|Closure|array $target, array $args = [], mixed ...$options): Prepared
+    {
+        $plan = is_array($target) ? $this->command($target, $options) : $this->plan($target, $options);
+        return $this->prepared($plan, $args);
+    }
+
+    /** Return the job with this id, to ask about it. */
+    public function job(string $id): Job
+    {
+        return new Job(Id::parse($id), $this->door);
+    }
+
+    /** Ask where a job is and how it got there. */
+    public function status(string $id): JobStatus
+    {
+        return $this->job($id)->status();
+    }
+
+    /** Wait until a job is done, at most `$timeout` seconds (null: for ever). */
+    public function wait(string $id, ?float $timeout = null): JobStatus
+    {
+        return $this->job($id)->wait($timeout);
+    }
+
+    /** Wait until a job is done, and return what it returned. */
+    public function result(string $id, ?float $timeout = null): mixed
+    {
+        return $this->job($id)->result($timeout);
+    }
+
+    /** Have a job end. */
+    public function cancel(string $id): JobStatus
+    {
+        return $this->job($id)->cancel();
+    }
+
+    /** @param array<int|string, mixed> $args */
+    private function prepared(Plan $plan, array $args): Prepared
+    {
+        $id = Id::make();
+        return new Prepared($id, $plan->message($id, $args, microtime(true)), $plan->options, $this->door);
+    }
+
+    /** @param array<int|string, mixed> $options */
+    private function plan(string|Closure $call, array $options): Plan
+    {
+        if ($options === [] && is_string($call) && isset($this->plans[$call])) {
+            return $this->plans[$call];
+        }
+        $checked = $options === [] ? $this->options : Terms::merge($this->options, Terms::check($options));
+        $runtime = isset($checked['runtime']) ? $this->given($checked['runtime']) : $this->record();
+        $isPhp = ($checked['runtime']['kind'] ?? 'php') === 'php';
+        $plan = new Plan(['call' => $isPhp ? self::called($call) : $call, 'runtime' => $runtime], $checked, true);
+        if ($options === [] && is_string($call)) {
+            if (count($this->plans) >= self::PLANS) {
+                $this->plans = [];
+            }
+            $this->plans[$call] = $plan;
+        }
+        return $plan;
+    }
+
+    /**
+     * @param list<string> $argv
+     * @param array<int|string, mixed> $options
+     */
+    private function command(array $argv, array $options): Plan
+    {
+        if (($argv[0] ?? '') === '' || !array_is_list($argv) || array_filter($argv, is_string(...)) !== $argv) {
+            throw new InvalidArgumentException(
+                'cannot submit command: give a list of strings, first the program; a shell line is never taken'
+            );
+        }
+        $checked = Terms::merge($this->options, Terms::check($options));
+        $folder = isset($checked['cwd']) ? null : Runtime::folder($this->bootstrap);
+        return new Plan(['argv' => $argv, ...($folder === null ? [] : ['cwd' => $folder])], $checked, false);
+    }
+
+    private function record(): Bytes
+    {
+        return $this->record ??= new Bytes(Runtime::record($this->php, $this->bootstrap));
+    }
+
+    /** @param array<string, mixed> $runtime */
+    private function given(array $runtime): Bytes
+    {
+        if (($runtime['kind'] ?? 'php') === 'php') {
+            $runtime += ['kind' => 'php', 'interpreter' => Runtime::interpreter(), 'worker' => Runtime::worker()];
+        }
+        $maps = array_map(static fn (mixed $item): mixed => is_array($item) ? new Map($item) : $item, $runtime);
+        if (isset($runtime['path'])) {
+            $maps['path'] = $runtime['path'];
+        }
+        return new Bytes(Msgpack::encode(new Map($maps), 'runtime'));
+    }
+
+    private static function called(string|Closure $call): string
+    {
+        if ($call instanceof Closure) {
+            throw new InvalidArgumentException(
+                'cannot submit a closure: it cannot leave this process; name a function, a static method or an'
+                . ' invokable class, or use Sidecar\Deferred, which runs closures here after the response'
+            );
+        }
+        if (preg_match(self::PHP_CALL, $call) !== 1) {
+            throw new InvalidArgumentException(
+                'cannot submit job: call is ' . var_export(substr($call, 0, 80), true)
+                . ", give 'Acme\\Mail::send', a function's name or an invokable class, without a leading backslash"
+            );
+        }
+        return $call;
+    }
+}

@@ -1,0 +1,99 @@
+<?php
+
+/**
+ * Giving a job away: datagram, else stream, else what the caller's policy says; all of it within one deadline.
+ *
+ *     datagram --taken--> sent
+ *         | no room in time, too large, or a stronger ack wanted
+ *     stream ----reply--> what the reply says
+ *         | nobody there, or no answer in time
+ *     policy: spool | throw | drop | inline
+ *
+ * The job carries its id from the start, so a stream that did not answer in time may be followed by a spool file: were
+ * both taken in, the second is the first.
+ */
+
+declare(strict_types=1);
+
+namespace Sidecar;
+
+use Sidecar\Exception\ConnectionFailed;
+use Sidecar\Exception\TimedOut;
+
+final class Door
+{
+    public readonly Handoff $handoff;
+    public readonly Control $control;
+    /** @var array<string, self> */
+    private static array $doors = [];
+
+    private function __construct(private readonly ?string $runtimeDir)
+    {
+        $this->handoff = new Handoff($runtimeDir);
+        $this->control = new Control($runtimeDir);
+    }
+
+    /** Return the door of a runtime folder (null: the first in which there is a daemon), the same one each time. */
+    public static function of(?string $runtimeDir): self
+    {
+        return self::$doors[$runtimeDir ?? ''] ??= new self($runtimeDir);
+    }
+
+    /**
+     * Hand over one job and return the ack that is true in the end.
+     *
+     * @param array<string, mixed> $options checked
+     */
+    public function deliver(string $id, string $message, array $options): string
+    {
+        $ack = $options['ack'] ?? 'sent';
+        $seconds = $options['deadline'] ?? Terms::DEADLINE;
+        $now = Control::now();
+        try {
+            if ($ack === 'sent' && $this->byDatagram($message, $now + $seconds / 2)) {
+                return 'sent';
+            }
+            return $this->byStream($message, $ack, $now + $seconds);
+        } catch (ConnectionFailed | TimedOut $problem) {
+            return $this->withoutDaemon($id, $message, $options['on_unavailable'] ?? 'spool', $problem);
+        }
+    }
+
+    private function byDatagram(string $message, float $until): bool
+    {
+        while (($outcome = $this->handoff->push($message)) === Handoff::FULL) {
+            $left = $until - Control::now();
+            if ($left <= 0 || !$this->handoff->waitWritable($left)) {
+                return false;
+            }
+        }
+        return $outcome === Handoff::TAKEN;
+    }
+
+    private function byStream(string $message, string $ack, float $ends): string
+    {
+        $job = substr($message, strlen(Plan::ENVELOPE));
+        $params = $ack === 'sent' ? "\x91{$job}" : "\x92{$job}" . Msgpack::encode($ack);
+        return $this->control->request('submit', $params, $ends)['ack'];
+    }
+
+    private function withoutDaemon(string $id, string $message, string $policy, \RuntimeException $problem): string
+    {
+        switch ($policy) {
+            case 'spool':
+                try {
+                    Spool::write($this->runtimeDir, $id, $message);
+                    return 'spooled';
+                } catch (ConnectionFailed $second) {
+                    throw new ConnectionFailed("{$problem->getMessage()}; {$second->getMessage()}", 0, $problem);
+                }
+            case 'drop':
+                return 'dropped';
+            case 'inline':
+                Inline::run(Msgpack::decode(substr($message, strlen(Plan::ENVELOPE))));
+                return 'inline';
+            default:
+                throw $problem;
+        }
+    }
+}

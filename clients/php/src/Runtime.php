@@ -1,0 +1,99 @@
+<?php
+
+/**
+ * What a PHP job needs to find its code: which php, what to require first, in which folder. Made once per process, and
+ * sent with each job, so that nothing has to be configured.
+ *
+ * Under FPM PHP_BINARY is php-fpm, so the command line's php of the same version is named. The bootstrap is the
+ * autoloader of Composer, if one is registered. The folder is the project's, not that of the page: each other record is
+ * another zygote to the daemon.
+ */
+
+declare(strict_types=1);
+
+namespace Sidecar;
+
+final class Runtime
+{
+    /** Return the packed record. `$php` and `$bootstrap` are paths that replace what is found. */
+    public static function record(?string $php, ?string $bootstrap): string
+    {
+        $bootstrap ??= self::composer();
+        $record = ['kind' => 'php', 'interpreter' => $php ?? self::interpreter(), 'worker' => self::worker()];
+        if ($bootstrap !== null) {
+            $record['bootstrap'] = $bootstrap;
+        }
+        $folder = self::folder($bootstrap);
+        if ($folder !== null) {
+            $record['cwd'] = $folder;
+        }
+        $env = self::environment();
+        if ($env !== []) {
+            $record['env'] = new Map($env);
+        }
+        return Msgpack::encode(new Map($record), 'runtime');
+    }
+
+    /** Return the path of the script that runs a call. */
+    public static function worker(): string
+    {
+        return dirname(__DIR__) . '/bin/sidecar-php-worker';
+    }
+
+    /** Return the php of the command line that belongs to this process. */
+    public static function interpreter(): string
+    {
+        if (self::isCommandLine() && PHP_BINARY !== '') {
+            return PHP_BINARY;
+        }
+        $versioned = PHP_BINDIR . '/php' . PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION;
+        Silence::begin(); // open_basedir may forbid the look
+        $found = is_executable($versioned);
+        Silence::end();
+        return $found ? $versioned : PHP_BINDIR . '/php';
+    }
+
+    /** Return the folder that jobs run in: the present one on the command line, else the project's; null: none known. */
+    public static function folder(?string $bootstrap): ?string
+    {
+        if (self::isCommandLine()) {
+            $folder = getcwd();
+            return $folder === false ? null : $folder;
+        }
+        $bootstrap ??= self::composer();
+        if ($bootstrap === null) {
+            return null;
+        }
+        $folder = dirname($bootstrap);
+        return basename($folder) === 'vendor' ? dirname($folder) : $folder;
+    }
+
+    private static function isCommandLine(): bool
+    {
+        return in_array(PHP_SAPI, ['cli', 'cli-server', 'phpdbg'], true);
+    }
+
+    private static function composer(): ?string
+    {
+        if (!class_exists('Composer\Autoload\ClassLoader', false)) {
+            return null;
+        }
+        foreach (\Composer\Autoload\ClassLoader::getRegisteredLoaders() as $vendor => $loader) {
+            return "{$vendor}/autoload.php";
+        }
+        return null;
+    }
+
+    /** @return array<string, string> what SIDECAR_FORWARD_ENV names */
+    private static function environment(): array
+    {
+        $env = [];
+        foreach (preg_split('/[\s,]+/', (string) getenv('SIDECAR_FORWARD_ENV'), -1, PREG_SPLIT_NO_EMPTY) as $name) {
+            $value = getenv($name);
+            if (is_string($value)) {
+                $env[$name] = $value;
+            }
+        }
+        return $env;
+    }
+}
