@@ -67,6 +67,27 @@ final class Client
     }
 
     /**
+     * Hand over several calls in one write, each as [name, arguments], and return their jobs; the ack is at least
+     * "stored". When nobody is there each goes by the policy.
+     *
+     * @param list<array{string, 1?: array<int|string, mixed>}> $calls
+     * @return list<Job>
+     */
+    public function submitAll(array $calls, mixed ...$options): array
+    {
+        $options['ack'] ??= $this->options['ack'] === 'sent' ? 'stored' : null;
+        $parcels = [];
+        foreach ($calls as $call) {
+            $plan = $this->plan($call[0], $options);
+            $id = Id::make();
+            $parcels[] = [$id, $plan->message($id, $call[1] ?? [], microtime(true)), $plan->options];
+        }
+        $acks = $this->door->deliverAll($parcels);
+        $job = fn (array $parcel, string $ack): Job => new Job($parcel[0], $this->door, $ack);
+        return array_map($job, $parcels, $acks);
+    }
+
+    /**
      * Hand over a command: the program and its words, never a shell line. Options as for `submit`.
      *
      * @param list<string> $argv

@@ -23,6 +23,7 @@ final class Control
     private const REPLY = 1;
     private const LIMIT = 64 * 1024 * 1024; // bytes in one reply
     private const CHUNK = 64 * 1024;
+    private const AT_ONCE = 256; // requests in one write
     private const EAGAIN = 11;
     private const ENOENT = 2;
     private const ENOTDIR = 20;
@@ -71,6 +72,45 @@ final class Control
             $again = true;
             $until = min($ends ?? INF, self::now() + self::PATIENCE);
         }
+    }
+
+    /**
+     * Return the results of one verb for several params, asked in one write. The first error is thrown.
+     *
+     * @param list<string> $params each a packed array
+     * @return list<mixed>
+     * @throws ConnectionFailed|TimedOut|Rejected|ProtocolViolation
+     */
+    public function requestAll(string $verb, array $params, float $ends): array
+    {
+        $results = [];
+        foreach (array_chunk($params, self::AT_ONCE) as $some) { // more, and both sides might wait to write
+            $this->open($ends);
+            $frames = '';
+            $waiting = [];
+            foreach ($some as $one) {
+                $frames .= $this->frame($verb, $one);
+                $waiting[$this->number] = true;
+            }
+            try {
+                if (!$this->write($frames, $verb, $ends)) {
+                    throw new ConnectionFailed("cannot {$verb}: the daemon went away");
+                }
+                while ($waiting !== []) {
+                    $message = $this->receive($verb, $ends)
+                        ?? throw new ConnectionFailed("cannot {$verb}: the daemon went away");
+                    if ($message[0] === self::REPLY && ($message[1] === null || isset($waiting[$message[1]]))) {
+                        $results[$message[1]] = self::result($message);
+                        unset($waiting[$message[1]]);
+                    }
+                }
+            } catch (SidecarException $error) {
+                $this->close();
+                throw $error;
+            }
+        }
+        ksort($results);
+        return array_values($results);
     }
 
     /** Return the seconds of the clock that deadlines are on: nobody sets it. */
@@ -131,15 +171,14 @@ final class Control
     /** @return array{int, int|null, mixed, mixed}|null the reply; null when the connection ended before it */
     private function ask(string $verb, string $params, ?float $ends): ?array
     {
-        $number = $this->number = ($this->number + 1) & 0xffffffff;
-        $body = "\x94\x00\xce" . pack('N', $number) . Msgpack::encode($verb) . $params;
+        $frame = $this->frame($verb, $params);
         try {
-            if (!$this->write(pack('N', strlen($body)) . $body, $verb, $ends)) {
+            if (!$this->write($frame, $verb, $ends)) {
                 return null;
             }
             do {
                 $message = $this->receive($verb, $ends);
-            } while ($message !== null && !self::answers($message, $number));
+            } while ($message !== null && !self::answers($message, $this->number));
         } catch (SidecarException $error) {
             $this->close(); // how far it was written or read is not known to the next
             throw $error;
@@ -148,6 +187,13 @@ final class Control
             $this->close();
         }
         return $message;
+    }
+
+    private function frame(string $verb, string $params): string
+    {
+        $this->number = ($this->number + 1) & 0xffffffff;
+        $body = "\x94\x00\xce" . pack('N', $this->number) . Msgpack::encode($verb) . $params;
+        return pack('N', strlen($body)) . $body;
     }
 
     /** @param list<mixed> $message */

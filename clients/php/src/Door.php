@@ -59,6 +59,33 @@ final class Door
         }
     }
 
+    /**
+     * Hand over several jobs with the same options in one write, and return their acks in order.
+     *
+     * @param list<array{string, string, array<string, mixed>}> $parcels id, message, checked options
+     * @return list<string>
+     */
+    public function deliverAll(array $parcels): array
+    {
+        $params = [];
+        foreach ($parcels as [, $message, $options]) {
+            $params[] = self::params($message, $options['ack']);
+        }
+        $options = $parcels[0][2] ?? [];
+        $ends = Control::now() + ($options['deadline'] ?? Terms::DEADLINE);
+        try {
+            return array_column($this->control->requestAll('submit', $params, $ends), 'ack');
+        } catch (ConnectionFailed | TimedOut $problem) {
+            $policy = $options['on_unavailable'] ?? 'spool'; // some may have come through: twice is once, by the id
+            return array_map(fn (array $parcel): string => $this->withoutDaemon(
+                $parcel[0],
+                $parcel[1],
+                $policy,
+                $problem,
+            ), $parcels);
+        }
+    }
+
     private function byDatagram(string $message, float $until): bool
     {
         while (($outcome = $this->handoff->push($message)) === Handoff::FULL) {
@@ -72,9 +99,13 @@ final class Door
 
     private function byStream(string $message, string $ack, float $ends): string
     {
+        return $this->control->request('submit', self::params($message, $ack), $ends)['ack'];
+    }
+
+    private static function params(string $message, string $ack): string
+    {
         $job = substr($message, strlen(Plan::ENVELOPE));
-        $params = $ack === 'sent' ? "\x91{$job}" : "\x92{$job}" . Msgpack::encode($ack);
-        return $this->control->request('submit', $params, $ends)['ack'];
+        return $ack === 'sent' ? "\x91{$job}" : "\x92{$job}" . Msgpack::encode($ack);
     }
 
     private function withoutDaemon(string $id, string $message, string $policy, \RuntimeException $problem): string

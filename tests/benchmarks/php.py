@@ -1,0 +1,100 @@
+"""What a hand-off costs a PHP page, seen from PHP; beside a push to Redis by its extension, in turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ..daemon_process import Daemon
+from ..waiting import eventually
+from .table import Row, timed
+
+_CLIENT = Path(__file__).parents[2] / "clients" / "php" / "autoload.php"
+_SCRIPT = """<?php
+require $argv[1];
+use Sidecar\\Client;
+
+function each(int $count, int $pauseEvery, callable $action): array {
+    $times = [];
+    for ($number = 0; $number < $count; $number++) {
+        $before = hrtime(true);
+        $action();
+        $times[] = (hrtime(true) - $before) / 1e9;
+        if ($number % $pauseEvery === $pauseEvery - 1) { usleep(300); }  // the queue holds eleven
+    }
+    return $times;
+}
+
+$later = ['run_at' => time() + 1e6];
+$client = new Client(...$later);
+$send = fn () => $client->submit('Acme\\Mail::send', [42]);
+$close = fn () => Sidecar\\Door::of(null)->handoff->close();
+$push = null;
+if ($argv[2] !== '') {
+    $redis = new Redis();
+    $redis->connect($argv[2]);
+    $data = str_repeat('x', 300);
+    $push = fn () => $redis->lPush('queue', $data);
+}
+$sent = $pushed = [];
+each(200, 8, $send);
+for ($turn = 0; $turn < 20; $turn++) {
+    array_push($sent, ...each(200, 8, $send));
+    $push && array_push($pushed, ...each(200, 8, $push));
+}
+$opened = each(2000, 8, function () use ($close, $send): void { $close(); $send(); });
+$stored = each(2000, 8, fn () => $client->submit('Acme\\Mail::send', [42], ack: 'stored'));
+$before = memory_get_usage();
+$fresh = new Client(...$later);
+$fresh->submit('Acme\\Mail::send', [42]);
+echo json_encode(['sent' => $sent, 'pushed' => $pushed, 'opened' => $opened, 'stored' => $stored]);
+"""
+_MEMORY = """<?php
+$before = memory_get_peak_usage();
+require $argv[1];
+(new Sidecar\\Client(run_at: time() + 1e6))->submit('Acme\\Mail::send', [42]);
+echo memory_get_peak_usage() - $before;
+"""
+
+
+def handoff(daemon: Daemon) -> list[Row]:
+    """Measure submit('Acme\\Mail::send', [42]) in a warm process, its first one, and one with an answer."""
+    if shutil.which("php") is None:
+        return [Row("submit('Acme\\Mail::send', [42]), PHP", "µs", float("nan"), None, "no php here", None, "≤ 5")]
+    with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as folder:
+        redis = _redis(folder)
+        try:
+            times = json.loads(_php(daemon, _SCRIPT, f"{folder}/redis.sock" if redis else ""))
+        finally:
+            if redis:
+                redis.terminate()
+                redis.wait(10)
+    peer = sorted(times["pushed"])[len(times["pushed"]) // 2] * 1e6 if redis else None
+    name = "phpredis lPush, memory only" if redis else "no redis-server or no phpredis here"
+    extra = int(_php(daemon, _MEMORY))
+    return [
+        timed("submit('A\\B::c', [42]), PHP, sent", "µs", times["sent"], 1e6, peer=name, peer_p50=peer, goal="≤ 5"),
+        timed("the same with no socket open yet", "µs", times["opened"], 1e6, peer="", peer_p50=None, goal="≤ 15"),
+        timed("the same, stored", "µs", times["stored"], 1e6, peer=name, peer_p50=peer, goal=""),
+        Row("peak memory of a page that hands off", "KiB", extra / 1024, None, "", None, "< 300"),
+    ]
+
+
+def _php(daemon: Daemon, script: str, *words: str) -> str:
+    command = ["php", "-r", script.removeprefix("<?php"), "--", str(_CLIENT), *words]
+    done = subprocess.run(command, env=os.environ | daemon.variables, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def _redis(folder: str) -> subprocess.Popen[bytes] | None:
+    has_client = subprocess.run(["php", "-r", "exit(class_exists('Redis') ? 0 : 1);"], check=False).returncode == 0
+    if shutil.which("redis-server") is None or not has_client:
+        return None
+    words = ["--port", "0", "--unixsocket", f"{folder}/redis.sock", "--dir", folder, "--save", ""]
+    server = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    eventually(lambda: Path(f"{folder}/redis.sock").is_socket())
+    return server
