@@ -21,7 +21,13 @@ MAX_TEXT = 4096
 _SHOWN_WORDS, _SHOWN_TARGET = 100, 1000
 MAX_RUNTIME = 64 * 1024  # records are remembered
 
+# What a call looks like, by the kind of its runtime. No text is both.
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_PHP_TARGET = re.compile(r"[^\W\d]\w*(\\[^\W\d]\w*)*(::[^\W\d]\w*)?")
+_CALLS = {
+    "python": (_TARGET, 'a function as "package.module:function"'),
+    "php": (_PHP_TARGET, r'a PHP function, "Class::method" or an invokable class, as "Acme\Mail::send"'),
+}
 _QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 
@@ -61,8 +67,23 @@ def _integer(low: int, high: int) -> Callable[[str, object], int]:
 
 
 def _call(name: str, value: object) -> str:
+    """Check what holds of every call; its form waits until its runtime's kind is known."""
+    if type(value) is not str or len(value) > MAX_TEXT:
+        raise _bad(name, value, f"the name of a function, up to {MAX_TEXT} characters")
+    return value
+
+
+def _refuse_form(call: str, kind: str) -> BadRequest:
+    wanted = _CALLS[kind][1]
+    others = [other for other in _CALLS if other != kind and _CALLS[other][0].fullmatch(call)]
+    if others:
+        wanted += f", since its runtime is {kind}, or a runtime of kind {others[0]}"
+    return _bad("call", call, wanted)
+
+
+def _setup(name: str, value: object) -> str:
     if type(value) is not str or len(value) > MAX_TEXT or not _TARGET.fullmatch(value):
-        raise _bad(name, value, 'a function as "package.module:function"')
+        raise _bad(name, value, _CALLS["python"][1])
     return value
 
 
@@ -215,8 +236,10 @@ def parse_job(value: object, uid: int, now: float) -> Job:
         )
     take = fields.pop
     runtime = take("runtime", None)
-    if runtime is not None:
-        parse_runtime(runtime)
+    kind = "python" if runtime is None else parse_runtime(runtime).get("kind", "python")
+    call = fields.get("call")
+    if call is not None and not _CALLS[kind][0].fullmatch(call):
+        raise _refuse_form(call, kind)
     due = take("run_at", None)
     if due is None:
         due = now + take("delay", 0.0)
@@ -227,9 +250,9 @@ def parse_job(value: object, uid: int, now: float) -> Job:
         take("priority", 0),
         due,
         take("expires", None),
-        runtime if "call" in fields else None,
+        None if call is None else runtime,
         _pack(fields),  # what is left is BODY
-        fields.get("call") or _for_people(fields["argv"]),
+        call or _for_people(fields["argv"]),
     )
 
 
@@ -251,19 +274,23 @@ def rejected_job(value: object, uid: int, now: float, reason: str) -> Job | None
 
 # The runtime record: what a call needs to find its code (design 5.1). One row a field, as for a job.
 _RUNTIME: dict[str, Callable[[str, Any], Any]] = {
-    "kind": lambda name, value: value if value == "python" else _refuse_kind(value),
+    "kind": lambda name, value: value if type(value) is str and value in _CALLS else _refuse_kind(value),
     "interpreter": _folder,
-    "path": lambda name, value: [_folder(name, item) for item in _list(name, value)],
     "cwd": _folder,
     "env": environment,
-    "setup": _call,
+    "path": lambda name, value: [_folder(name, item) for item in _list(name, value)],
+    "setup": _setup,
+    "worker": _folder,
+    "bootstrap": _folder,
 }
+_OF_ONE_KIND = {"path": "python", "setup": "python", "worker": "php", "bootstrap": "php"}
+_NEEDED = {"python": ("interpreter",), "php": ("interpreter", "worker")}
 _runtimes: dict[bytes, dict[str, Any]] = {}  # the same few bytes come with every job of an application
 _RUNTIMES_KEPT = 256
 
 
 def _refuse_kind(value: object) -> str:
-    raise _bad("runtime.kind", value, "python")
+    raise _bad("runtime.kind", value, " or ".join(_CALLS))
 
 
 def _list(name: str, value: object) -> list[Any]:
@@ -289,8 +316,13 @@ def parse_runtime(packed: bytes) -> dict[str, Any]:
         if name not in _RUNTIME:
             raise BadRequest(f"cannot submit job: unknown runtime field {shown(name)}, known are {', '.join(_RUNTIME)}")
         _RUNTIME[name](f"runtime.{name}", given)
-    if "interpreter" not in value:
-        raise BadRequest("cannot submit job: its runtime names no interpreter")
+    kind = value.get("kind", "python")
+    for name in value:
+        if _OF_ONE_KIND.get(name, kind) != kind:
+            raise BadRequest(f"cannot submit job: runtime.{name} is for runtimes of kind {_OF_ONE_KIND[name]} alone")
+    for name in _NEEDED[kind]:
+        if name not in value:
+            raise BadRequest(f"cannot submit job: its runtime names no {name}")
     if len(_runtimes) >= _RUNTIMES_KEPT:
         _runtimes.clear()
     _runtimes[packed] = value

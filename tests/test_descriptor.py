@@ -18,6 +18,7 @@ CALL = {"id": ID.bytes, "call": "a:b"}
 ARGV = {"id": ID.bytes, "argv": ["true"]}
 NOW = 1_000_000.0
 RUNTIME = {"kind": "python", "interpreter": "/usr/bin/python3", "path": ["/srv"], "cwd": "/srv", "env": {"A": "b"}}
+PHP = {"kind": "php", "interpreter": "/usr/bin/php", "worker": "/srv/vendor/bin/sidecar-php-worker"}
 
 
 def options(value: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +76,21 @@ def test_a_call_names_a_module_and_what_is_in_it(call: str) -> None:
 def test_anything_else_is_no_call(call: object) -> None:
     with pytest.raises(BadRequest, match="cannot submit job: call is"):
         parse_job({**CALL, "call": call}, 0, NOW)
+
+
+PHP_CALLS = ["send", "Acme\\send", "Acme\\Mail::send", "Acme\\Handler"]
+
+
+@pytest.mark.parametrize("call", PHP_CALLS)
+def test_the_form_of_a_call_is_that_of_its_runtime(call: str) -> None:
+    assert options({**CALL, "call": call, "runtime": PHP})["call"] == call
+    for given in ({}, {"runtime": RUNTIME}):
+        with pytest.raises(
+            BadRequest, match=r'call is .*"package.module:function", since its runtime is python, or .* php'
+        ):
+            parse_job({**CALL, "call": call, **given}, 0, NOW)
+    with pytest.raises(BadRequest, match=r'call is .*as "Acme\\Mail::send", since its runtime is php, or .* python'):
+        parse_job({**CALL, "runtime": PHP}, 0, NOW)
 
 
 # Each row: field, values that are taken (and what is kept of them), values that are refused.
@@ -231,6 +247,8 @@ def test_one_whose_id_cannot_be_read_leaves_none(value: object) -> None:
         RUNTIME | {"setup": "django:setup"},
         RUNTIME | {"path": []},
         RUNTIME | {"env": []},
+        {"kind": "php", "interpreter": "/php", "worker": "/w"},
+        {"kind": "php", "interpreter": "/php", "worker": "/w", "bootstrap": "/b", "cwd": "/", "env": {"A": "b"}},
     ],
     ids=repr,
 )
@@ -247,7 +265,16 @@ def test_a_runtime_record_is_read(record: dict[str, Any]) -> None:
         (b"\xc1", "no msgpack map"),
         (b"\x90", "runtime is .*give a map"),
         (wire.pack({}), "names no interpreter"),
-        (wire.pack({**RUNTIME, "kind": "ruby"}), "runtime.kind is 'ruby', give python"),
+        (wire.pack({**RUNTIME, "kind": "ruby"}), "runtime.kind is 'ruby', give python or php"),
+        (wire.pack({**RUNTIME, "kind": ["php"]}), "runtime.kind is"),
+        (wire.pack({**RUNTIME, "worker": "/w"}), "runtime.worker is for runtimes of kind php alone"),
+        (wire.pack({"interpreter": "/p", "bootstrap": "/b"}), "runtime.bootstrap is for runtimes of kind php alone"),
+        (wire.pack({**PHP, "path": []}), "runtime.path is for runtimes of kind python alone"),
+        (wire.pack({**PHP, "setup": "a:b"}), "runtime.setup is for runtimes of kind python alone"),
+        (wire.pack({**PHP, "worker": "w.php"}), "runtime.worker is 'w.php', give an absolute path"),
+        (wire.pack({**PHP, "bootstrap": ""}), "runtime.bootstrap is ''"),
+        (wire.pack({"kind": "php", "interpreter": "/php"}), "names no worker"),
+        (wire.pack({"kind": "php", "worker": "/w"}), "names no interpreter"),
         (wire.pack({**RUNTIME, "user": "root"}), "unknown runtime field 'user', known are"),
         (wire.pack({**RUNTIME, "interpreter": "python3"}), "runtime.interpreter is 'python3', give an absolute path"),
         (wire.pack({**RUNTIME, "path": "/srv"}), "runtime.path is '/srv', give a list"),

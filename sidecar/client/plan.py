@@ -12,7 +12,7 @@ import sys
 
 from . import runtime
 from .pack import args_document, kwargs_document, let_go, plain
-from .target import argv_of, call_of
+from .target import argv_of, call_of, php_call_of
 from .terms import DEADLINE, LOCAL, default_ack
 
 TYPE_CHECKING = False
@@ -123,5 +123,9 @@ def target_fields(target: object, options: Mapping[str, Any], record: runtime.Re
     given = options.get("runtime")
     if given is None:
         return {"call": call_of(target), "runtime": record.packed}
+    if given.get("kind") == "php":
+        if options.get("on_unavailable") == "inline":
+            raise ValueError("cannot use options: PHP cannot run inline here, give another on_unavailable")
+        return {"call": php_call_of(target), "runtime": plain(given)}
     own = {"kind": "python", "interpreter": runtime.interpreter(sys.executable, sys.prefix)}
     return {"call": call_of(target), "runtime": plain({**own, **given})}

@@ -71,6 +71,20 @@ def _checked_name(text: str) -> str:
     return text
 
 
+def php_call_of(target: object) -> str:
+    """Return the name of a PHP function, method or invokable class. Raises TypeError or ValueError with the cure."""
+    if not isinstance(target, str):
+        raise TypeError(f"cannot submit {target!r}: its runtime is php, give a PHP function or method by its name")
+    name, colons, method = target.partition("::")
+    parts = [*name.split("\\"), *([method] if colons else [])]
+    if not all(part.isidentifier() for part in parts):
+        raise ValueError(
+            f"cannot submit {target!r}: its runtime is php, "
+            r'give a function, "Class::method" or an invokable class, as "Acme\Mail::send", without a leading backslash'
+        )
+    return target
+
+
 def _check_reachable(module: str, name: str) -> None:
     if module == "__main__":
         raise ValueError(

@@ -202,13 +202,23 @@ def _cwd(name: str, value: object) -> str:
     return folder
 
 
+RUNTIMES = {
+    "python": ("kind", "interpreter", "path", "cwd", "env", "setup"),
+    "php": ("kind", "interpreter", "worker", "bootstrap", "cwd", "env"),
+}
+
+
 def _runtime(name: str, value: object) -> dict[str, Any]:
-    known = ("kind", "interpreter", "path", "cwd", "env", "setup")
     if not hasattr(value, "items"):
-        raise _wrong(TypeError, name, value, f"a dict with {', '.join(known)}")
+        raise _wrong(TypeError, name, value, f"a dict with {', '.join(RUNTIMES['python'])}")
     record = dict(value.items())
-    if not record.keys() <= set(known):
-        raise _wrong(ValueError, name, value, f"only {', '.join(known)} as keys")
+    kind = record.get("kind", "python")
+    if not isinstance(kind, str) or kind not in RUNTIMES:
+        raise _wrong(ValueError, f"{name}['kind']", kind, " or ".join(map(repr, RUNTIMES)))
+    if not record.keys() <= set(RUNTIMES[kind]):
+        raise _wrong(ValueError, name, value, f"only {', '.join(RUNTIMES[kind])} as keys")
+    if kind == "php" and not {"interpreter", "worker"} <= record.keys():
+        raise _wrong(ValueError, name, value, "interpreter and worker, absolute paths of php and sidecar-php-worker")
     return record
 
 

@@ -10,8 +10,10 @@ import types
 
 import pytest
 
-from sidecar import descriptor
-from sidecar.client.target import argv_of, call_of
+from sidecar import descriptor, wire
+from sidecar.client import options
+from sidecar.client.target import argv_of, call_of, php_call_of
+from sidecar.errors import BadRequest
 
 from . import jobs
 
@@ -35,7 +37,7 @@ from . import jobs
 )
 def test_a_function_travels_by_its_name(target: object, name: str) -> None:
     assert call_of(target) == name
-    descriptor.FIELDS["call"]("call", name)
+    descriptor.parse_job({"id": bytes(16), "call": name}, 0, 0.0)
 
 
 def local() -> object:
@@ -88,6 +90,54 @@ def test_the_script_of_dash_m_is_told_its_importable_name(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "__main__", main)
     with pytest.raises(ValueError, match=r'pass "shop\.jobs:in_main"'):
         call_of(in_main)
+
+
+PHP = {"kind": "php", "interpreter": "/usr/bin/php", "worker": "/w"}
+
+
+def as_php(call: str) -> None:
+    descriptor.parse_job({"id": bytes(16), "call": call, "runtime": wire.pack(PHP)}, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "call", ["strlen", "_f1", "Acme\\send", "Acme\\Mail::send", "Mail::__invoke", "Acme\\Handler", "Größe\\Ä::ö"]
+)
+def test_what_php_calls_by_name_goes_as_it_is_and_the_daemon_takes_it(call: str) -> None:
+    assert php_call_of(call) == call
+    as_php(call)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["", "\\Acme\\Mail::send", "Acme\\", "Acme\\\\Mail", "Acme.Mail", "Mail::", "::send", "Mail:send", "Mail::a::b",
+     "Mail->a", "a b", "1a", "a()", "a\n", "a\0", "Mail::1", "shop.mail:send", "\udcff"],
+)  # fmt: skip
+def test_what_is_no_php_name_is_refused_with_the_form_and_the_daemon_refuses_it(call: str) -> None:
+    with pytest.raises(ValueError, match=r'"Class::method" or an invokable class'):
+        php_call_of(call)
+    with pytest.raises(BadRequest, match="call is"):
+        as_php(call)
+
+
+def test_a_python_function_cannot_be_a_php_job() -> None:
+    with pytest.raises(TypeError, match="its runtime is php, give a PHP function or method by its name"):
+        options(runtime=PHP).prepare(jobs.add, 1)
+
+
+def test_a_php_name_without_a_php_runtime_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'as "package\.module:function"'):
+        options().prepare("Acme\\Mail::send")
+
+
+def test_a_php_job_is_not_run_inline_by_a_process_that_is_none() -> None:
+    with pytest.raises(ValueError, match="PHP cannot run inline here"):
+        options(runtime=PHP, on_unavailable="inline").prepare("Acme\\Mail::send")
+
+
+def test_a_php_job_carries_its_record_as_it_was_given() -> None:
+    message = wire.unpack(options(runtime=PHP).prepare("Acme\\Mail::send", 42)._parcel.message)
+    job = message[2][0]
+    assert (job["call"], wire.unpack(job["runtime"])) == ("Acme\\Mail::send", PHP)
 
 
 def test_a_command_is_its_words() -> None:

@@ -41,7 +41,9 @@ BAD: list[tuple[str, Any]] = [
 BAD_HERE: list[tuple[str, Any]] = [
     ("ack", "durable"), ("ack", "Sent"), ("on_unavailable", "retry"), ("deadline", -1), ("deadline", "1"),
     ("run_at", datetime(2030, 1, 1)), ("expires", datetime(2030, 1, 1)), ("expires", -1), ("expires", "x"),
-    ("runtime", "shop"), ("runtime", {"pythn": "/x"}),
+    ("runtime", "shop"), ("runtime", {"pythn": "/x"}), ("runtime", {"kind": "ruby"}), ("runtime", {"kind": 1}),
+    ("runtime", {"kind": "php"}), ("runtime", {"kind": "php", "interpreter": "/p"}), ("runtime", {"worker": "/w"}),
+    ("runtime", {"kind": "php", "interpreter": "/p", "worker": "/w", "path": []}),
 ]  # fmt: skip
 
 
@@ -75,6 +77,15 @@ def test_an_unknown_option_is_a_type_error_that_names_the_known_ones() -> None:
 def test_every_option_of_the_wire_is_one_here() -> None:
     not_options = {"id", "call", "argv", "args", "kwargs"}
     assert set(descriptor.FIELDS) - not_options <= set(terms._CHECKS)
+
+
+def test_every_field_of_a_runtime_is_one_here_of_the_same_kind() -> None:
+    for kind, known in terms.RUNTIMES.items():
+        assert set(known) == {name for name in descriptor._RUNTIME if descriptor._OF_ONE_KIND.get(name, kind) == kind}
+    assert terms.RUNTIMES.keys() == descriptor._CALLS.keys()
+    good = {"kind": "php", "interpreter": "/p", "worker": "/w", "bootstrap": "/b", "cwd": "/", "env": {"A": "b"}}
+    assert terms.check({"runtime": good}) == {"runtime": good}
+    descriptor.parse_runtime(descriptor.wire.pack(good))
 
 
 def test_none_is_the_same_as_not_given() -> None:
