@@ -127,13 +127,17 @@ class Job(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A job taken from the queue, its attempt counted: what the store gives to the dispatcher."""
+    """A job taken from the queue, its attempt counted: what the store gives to the dispatcher.
+
+    `failures` are those of the attempts before.
+    """
 
     seq: int
     number: int
     id: bytes
     lane: int
     body: bytes
+    failures: int
 
 
 class Ending(NamedTuple):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import trio
 
+from .. import wire
 from ..config import Config
 from ..crashpoints import crash
 from ..descriptor import read_body, show_id
@@ -267,7 +268,10 @@ class Dispatcher:
     def _order(self, claim: Claim, lane: Lane, options: dict[str, Any]) -> tuple[float, float, bytes, str, str, str]:
         """Return what the zygote needs to know (timeout, grace) and what it hands on unopened."""
         timeout, grace = options.get("timeout", self._config.timeout), options.get("grace", self._config.grace)
-        return timeout, grace, claim.body, show_id(claim.id), lane.queue, f"{time.time() + timeout:.3f}"
+        body = claim.body
+        if claim.failures and options:  # so that the attempt may know whether it is the last: attempts are more
+            body = wire.pack({**options, "failures": claim.failures})
+        return timeout, grace, body, show_id(claim.id), lane.queue, f"{time.time() + timeout:.3f}"
 
     # -- time -----------------------------------------------------------------------------------------------------
 

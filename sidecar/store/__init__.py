@@ -146,7 +146,7 @@ class Store(File):
         """Count a new attempt of a queued job, before anything is spawned."""
         row = self._db.execute(
             "UPDATE job SET state = 'running', attempts = attempts + 1 WHERE seq = ? AND state = 'queued'"
-            " RETURNING seq, attempts, id, lane, body",
+            " RETURNING seq, attempts, id, lane, body, failures",
             (seq,),
         ).fetchone()
         claim = Claim(*row)
