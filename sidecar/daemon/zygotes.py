@@ -140,7 +140,8 @@ class Zygotes:
             return
         runtime = self._wanted[key] = self._runtimes[key]
         record = parse_runtime(runtime) if runtime else {}
-        interpreter, path = record.get("interpreter"), record.get("path", [])
+        is_python = record.get("kind") != "php"  # else: a zygote in our own Python, whose children become PHP
+        interpreter, path = record.get("interpreter") if is_python else None, record.get("path", [])
         if interpreter in (None, sys.executable):
             path = path + [entry for entry in sys.path if entry.startswith("/")]
         self._tell_keeper({"want": "zygote", "key": key, "interpreter": interpreter, "path": path})
@@ -302,8 +303,9 @@ class Zygotes:
                 self._retire(zygote)
                 self._tell_keeper({"want": "kill", "generation": zygote.generation})
             return
-        if zygote.module and about.get("cold", _TOO_OLD) is not None:
-            self.refused(zygote.key, about.get("cold", _TOO_OLD))
+        cold = about.get("cold", _TOO_OLD if zygote.module else None)
+        if cold is not None:
+            self.refused(zygote.key, cold)
             self._retire(zygote)  # and end it: its import may have left threads that go on, and processes
             return self._tell_keeper({"want": "kill", "generation": zygote.generation})
         zygote.ready = True
@@ -319,7 +321,8 @@ class Zygotes:
 
     def _told_unfit(self, zygote: Zygote, reason: str) -> None:
         runtime = self._runtimes.get(zygote.key)
-        interpreter = parse_runtime(runtime)["interpreter"] if runtime else sys.executable
+        record = parse_runtime(runtime) if runtime else {}
+        interpreter = record["interpreter"] if record and record.get("kind") != "php" else sys.executable
         self.refused(zygote.key, f"{interpreter} {reason}; to mend it: {interpreter} -m pip install sidecar-jobs")
 
     def _told_exited(self, zygote: Zygote, *fields: Any) -> None:
@@ -336,7 +339,8 @@ class Zygotes:
 
     def _told_stale(self, zygote: Zygote, seq: int, number: int) -> None:
         if zygote.ready:  # else said to the daemon before us: its hello will show that it has no such attempt
-            self.warming.changed(zygote)
+            if zygote.module:
+                self.warming.changed(zygote)
             self.replace(zygote)
             self._events.stale((seq, number))
 

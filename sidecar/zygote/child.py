@@ -66,7 +66,14 @@ def run_attempt(
             order = await_order()
         plan = _document(order[0])
         prepare(plan, order, runtime)
-        status = call(plan, runtime.get("setup"), limit) if "call" in plan else execute(plan["argv"])
+        if "call" not in plan:
+            status = execute(plan["argv"])
+        elif runtime.get("kind") != "php":
+            status = call(plan, runtime.get("setup"), limit)
+        else:
+            from .php import prepare as prepare_php
+
+            status = execute(prepare_php(plan, runtime, limit))
     except BaseException as error:  # the last line of defence: nothing may return into the zygote's loop
         _report_error(error)
     finally:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .php import Program
     from .watched import Files
 
 PROTOCOL = 2
@@ -41,8 +42,8 @@ class Zygote:
 
     def __init__(self, channel: Channel, lifeline: int) -> None:
         self.channel = channel
-        self.files: Files | None = None  # of a warm zygote: what its code was loaded from
-        self.cold: str | None = None  # why it could not be warmed
+        self.files: Files | Program | None = None  # of a warm zygote or a PHP one: what may change under it
+        self.cold: str | None = None  # why it could not be warmed, or PHP not be started
         self.forks = Forks()
         self.poll = epoll()
         self.lifeline = lifeline
@@ -144,6 +145,13 @@ class Zygote:
         environ.update(record.get("env", {}))
         if "warm" in record:
             self.warm_up(record)
+        elif record.get("kind") == "php":
+            from .php import Program  # others need none of it
+
+            self.files = Program(record)
+            self.cold = self.files.reason
+            if self.cold is None:  # else no process is forked from here
+                self.forks.begin(record)
         else:
             self.forks.begin(record)
 

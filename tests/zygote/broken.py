@@ -24,6 +24,11 @@ def no_closing() -> None:
     child.closerange = lambda low, high: None
 
 
+def open_through_exec() -> None:
+    """Leave them open in a program that the job becomes, too."""
+    child.closerange = lambda low, high: [os.set_inheritable(int(fd), True) for fd in os.listdir("/proc/self/fd")[:-1]]
+
+
 def no_death_signal() -> None:
     """Do not tie the attempt to its zygote."""
     child.die_with_parent = lambda: None
@@ -94,6 +99,7 @@ WAYS: dict[str, Callable[[], None]] = {
         no_sweep,
         no_subreaper,
         no_closing,
+        open_through_exec,
         no_death_signal,
         no_holding,
         no_last_resort,

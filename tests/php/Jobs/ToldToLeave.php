@@ -1,0 +1,18 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Jobs;
+
+final class ToldToLeave
+{
+    public static function work(): never
+    {
+        throw new \RangeException('the first');
+    }
+
+    public static function failed(\Throwable $error): never
+    {
+        exit(0);
+    }
+}

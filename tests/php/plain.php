@@ -1,0 +1,8 @@
+<?php
+
+declare(strict_types=1);
+
+function plain_function(): string
+{
+    return 'plain';
+}
