@@ -119,7 +119,8 @@ class Handlers:
             waiting = self.zygotes.waiting(lane) if job.state == State.QUEUED else None
             if job.state == State.QUEUED and self.space.exhausted:
                 waiting = f"the disk is full: {self.space.why}"
-            cold = self.warming.why_cold(self.zygotes.key_of(lane), job.target)
+            key = self.zygotes.key_of(lane)
+            cold = self.warming.why_cold(key, job.target) or self.zygotes.why_fresh(key)
             return views.status_view(job, store.attempts(job.seq), waiting, cold)
 
         return await self.writer.read(read)

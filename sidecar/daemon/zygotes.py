@@ -61,9 +61,11 @@ class Zygotes:
         self._keys: dict[tuple[int, bytes], str] = {}  # by user and runtime
         self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
         self.idle = trio.Event()  # set when there may be something to retire
+        self._fresh: dict[str, str] = {}  # why a PHP runtime has no template, by key
         self._told: dict[str, Callable[..., None]] = {
             "hello": self._told_hello, "unfit": self._told_unfit, "exited": self._told_exited,
-            "stale": self._told_stale, "output": self._told_output, "tail": self._told_tail,
+            "stale": self._told_stale, "template": self._told_template, "output": self._told_output,
+            "tail": self._told_tail,
         }  # fmt: skip
 
     def key_of(self, lane: Lane) -> str:
@@ -343,6 +345,18 @@ class Zygotes:
                 self.warming.changed(zygote)
             self.replace(zygote)
             self._events.stale((seq, number))
+
+    def _told_template(self, zygote: Zygote, reason: str | None) -> None:
+        if reason is None:
+            self._fresh.pop(zygote.key, None)
+        elif self._fresh.get(zygote.key) != reason:
+            self._fresh[zygote.key] = reason
+            log.warning("a fresh php for each job of runtime %s: %s", zygote.key, reason)
+
+    def why_fresh(self, key: str) -> str | None:
+        """Return why each job of a PHP runtime loads its application anew; None when none does, or it is no PHP."""
+        reason = self._fresh.get(key)
+        return None if reason is None else f"each job starts a php and loads the application: {reason}"
 
     def _told_output(self, zygote: Zygote, key: list[int], data: bytes, place: int) -> None:
         self._events.wrote((key[0], key[1]), data, place)

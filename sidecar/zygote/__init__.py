@@ -14,6 +14,7 @@ lose nothing.
     tree.py      the end of a process tree
     child.py     from fork to the job's first instruction, and the call itself: the job's side
     php.py       what a PHP job needs before it is PHP, and whether that PHP can be started
+    template.py  the php that holds an application, and forks its jobs
     warm.py      a module imported ahead of its jobs, and whether that is safe
     watched.py   the files it came from
     kernel.py    the system calls that Python's standard library does not have

@@ -141,3 +141,8 @@ class Attempt:
 def stillborn(key: Key, error: OSError) -> list[Any]:
     """Make the ending of an attempt that could not be forked: nothing of it ever ran."""
     return ["exited", *key, "unborn", None, None, None, time(), 0.0, 0.0, 0, b"", str(error).encode(), 0, 0]
+
+
+def unbegun(key: Key, reason: str) -> list[Any]:
+    """Make the ending of an attempt that was stopped before it had a process."""
+    return ["exited", *key, reason, None, None, None, time(), 0.0, 0.0, 0, b"", b"", 0, 0]

@@ -44,9 +44,9 @@ _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 
 
 # What one attempt is to do, as the daemon sent it: what is left of the packed job (descriptor.BODY), then what its
-# environment says of it, as _NAMES names it.
+# environment says of it, as NAMES names it.
 Order = tuple[bytes, int, str, str, str]
-_NAMES = (b"SIDECAR_ATTEMPT", b"SIDECAR_JOB_ID", b"SIDECAR_QUEUE", b"SIDECAR_DEADLINE")
+NAMES = (b"SIDECAR_ATTEMPT", b"SIDECAR_JOB_ID", b"SIDECAR_QUEUE", b"SIDECAR_DEADLINE")
 MOST_ORDERED = 4096  # bytes of a packed order for a spare: PIPE_BUF, what a pipe takes whole or not at all
 
 
@@ -125,7 +125,7 @@ def await_order() -> Order:
 
 def _rehearse() -> None:
     """Touch what the job will: pages are copied when they are written, and now nobody waits for that."""
-    for name in _NAMES:
+    for name in NAMES:
         _put(name, b"")
     _document(_pack([{}, b"", 0, "", 0.0, None]))
     _memory[len(UNBEGUN)] = 0
@@ -141,7 +141,7 @@ def prepare(plan: dict[str, Any], order: Order, runtime: dict[str, Any]) -> None
     if "env" in plan:
         for name, text in plan["env"].items():
             _put(name.encode("utf-8", "surrogateescape"), text.encode("utf-8", "surrogateescape"))
-    for name, value in zip(_NAMES, order[1:], strict=True):
+    for name, value in zip(NAMES, order[1:], strict=True):
         _put(name, str(value).encode())
     folder = plan.get("cwd") or runtime.get("cwd")
     if folder is not None:

@@ -32,6 +32,7 @@ from .kernel import report_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 SPARES = 2
@@ -49,12 +50,14 @@ class Forks:
         self.result_limit = self.output_limit = 0
         self.report_limit = 0  # bytes of report that a job may leave
         self.spares: list[Attempt] = []
+        self.ahead = SPARES  # of our own; none where a template makes them
         self.wanted = 0  # spares to be there, when there is time
+        self.pack_order: Callable[[Order], bytes] = pack
 
     def begin(self, runtime: dict[str, Any]) -> None:
         """Fork for this runtime from now on."""
         self.runtime = runtime
-        self.wanted = SPARES
+        self.wanted = self.ahead
 
     def limit(self, result: int, output: int) -> None:
         """Set the bytes of a packed result and of output kept, for processes to come."""
@@ -102,7 +105,7 @@ class Forks:
             for fd in given:
                 close(fd)
         if order is not None:
-            self.wanted = SPARES
+            self.wanted = self.ahead
         return attempt
 
     def fork_ahead(self) -> Attempt | None:
@@ -119,7 +122,7 @@ class Forks:
         """Give an order to a spare; None when there is none, or the order is too long for one."""
         if not self.spares or self.spares[-1].orders < 0:
             return None
-        packed = pack(order)
+        packed = self.pack_order(order)
         if len(packed) > MOST_ORDERED:
             return None
         spare = self.spares.pop()

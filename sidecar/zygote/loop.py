@@ -18,7 +18,7 @@ from time import monotonic, time
 
 from ..crashpoints import crash
 from . import tree
-from .attempt import ESCALATION, KILLED, RUNNING, SPARE, TERMINATED, Attempt, Key, stillborn
+from .attempt import ESCALATION, KILLED, RUNNING, SPARE, TERMINATED, Attempt, Key, stillborn, unbegun
 from .channel import Channel
 from .forks import Forks
 from .reaper import Reaper
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .child import Order
     from .php import Program
+    from .template import Template
     from .watched import Files
 
 PROTOCOL = 2
@@ -43,6 +45,7 @@ class Zygote:
     def __init__(self, channel: Channel, lifeline: int) -> None:
         self.channel = channel
         self.files: Files | Program | None = None  # of a warm zygote or a PHP one: what may change under it
+        self.template: Template | None = None  # of a PHP runtime: what its jobs are forked from
         self.cold: str | None = None  # why it could not be warmed, or PHP not be started
         self.forks = Forks()
         self.poll = epoll()
@@ -90,8 +93,12 @@ class Zygote:
                     self.on_messages()
                 elif fd == self.lifeline:
                     self.on_keeper_gone()
+                elif self.template is not None and fd == self.template.fd and self.template.reason is None:
+                    self.template.heard()
             if self.alarm <= monotonic():
                 self.fire_alarms()
+            if self.template is not None:
+                self.template.refill()
             self.flush()
 
     def flush(self) -> None:
@@ -110,6 +117,8 @@ class Zygote:
         """Nobody will speak to us again: end when the last attempt has."""
         self.retired = True
         self.poll.unregister(self.daemon)
+        if self.template is not None and self.template.reason is None:
+            self.template.end("its zygote ends")
         self.forks.wanted = 0
         self.forks.end_spares()
 
@@ -133,9 +142,12 @@ class Zygote:
         self.forks.limit(limits["result"], limits["output"])
         for attempt in self.running.values():
             attempt.followed = False
-        here = [list(key) for key in (*self.running, *(attempt.key for attempt in self.reaper.sweeping), *self.held)]
+        keys = (*self.running, *(attempt.key for attempt in self.reaper.sweeping), *self.held, *self.waiting())
+        here = [list(key) for key in keys]
         about = {"pid": self.forks.pid, "protocol": PROTOCOL, "attempts": here, "cold": self.cold}
         self.channel.send(["hello", nonce, about])
+        if self.template is not None:
+            self.template.tell()
         for message in self.held.values():
             self.channel.send(message)
 
@@ -152,8 +164,19 @@ class Zygote:
             self.cold = self.files.reason
             if self.cold is None:  # else no process is forked from here
                 self.forks.begin(record)
+                self.template = self.reaper.template = self.open_template(record)
         else:
             self.forks.begin(record)
+
+    def open_template(self, record: dict[str, Any]) -> Template:
+        """Have a php load the application once; until it has, and where it cannot, each job has a fresh one."""
+        from .template import Template
+
+        return Template(record, self)
+
+    def waiting(self) -> list[Key]:
+        """Return the attempts that wait for the template."""
+        return [] if self.template is None else [key for key, *_ in self.template.waiting]
 
     def warm_up(self, record: dict[str, Any]) -> None:
         """Import what this zygote's jobs would import, once; they find its setup done."""
@@ -172,6 +195,8 @@ class Zygote:
         if attempt is not None and attempt.stage == RUNNING:
             attempt.reason = reason
             self.escalate(attempt)
+        elif self.template is not None and self.template.stop((key[0], key[1])):
+            self.hold((key[0], key[1]), unbegun((key[0], key[1]), reason))
 
     def told_kill(self, key: list[int]) -> None:
         """End an attempt now; it has been told to stop before."""
@@ -201,15 +226,21 @@ class Zygote:
     def told_start(self, seq: int, number: int, timeout: float, grace: float, body: bytes, *ours: Any) -> None:
         """Begin an attempt, in a spare if there is one; what cannot even be forked has ended before it began."""
         key = (seq, number)
-        if key in self.running or key in self.held:
+        if key in self.running or key in self.held or key in self.waiting():
             return  # never twice, whatever a confused daemon says
-        if self.files is not None and self.files.look():
+        if self.files is not None and (self.files.look() or (self.template is not None and self.template.is_stale())):
             return self.channel.send(["stale", seq, number])  # nothing ran; where the new code runs is not ours to say
         crash and crash("spawn.told")
-        order = (body, number, *ours)
+        self.begin((key, timeout, grace, (body, number, *ours)))
+
+    def begin(self, wanted: tuple[Key, float, float, Order]) -> None:
+        """Begin an attempt, or have it wait for a spare of the template's."""
+        key, timeout, grace, order = wanted
         try:
             attempt = self.forks.take_spare(order) if self.forks.spares else None
             if attempt is None:
+                if self.template is not None and self.template.take(wanted):
+                    return
                 attempt = self.forks.fork(order)
                 self.watch(attempt)
         except OSError as error:
@@ -305,8 +336,12 @@ class Zygote:
             self.escalate(attempt)
         if self.reaper.look_at <= now:
             self.reaper.look()
+        if self.template is not None:
+            self.template.look()
         self.alarm = min((attempt.deadline for attempt in self.running.values()), default=inf)
         self.alarm = min(self.alarm, self.reaper.look_at)
+        if self.template is not None:
+            self.alarm = min(self.alarm, self.template.until)
 
     def escalate(self, attempt: Attempt) -> None:
         """Take the next step towards the end: SIGTERM, after the grace SIGKILL. SIGCONT wakes what is stopped."""

@@ -1,4 +1,4 @@
-"""PHP jobs: one fresh `php` for each, in the place of the command that an argv would be.
+"""PHP jobs: a fresh `php` for each, in the place of the command that an argv would be, unless a template forks them.
 
 The zygote is Python and stays so: it forks, keeps deadline, tree, output and report as for any job, and the child
 becomes PHP by exec. What that PHP is to do stands on its fd 4, a memory file with a packed map:
@@ -33,23 +33,28 @@ _MOST_SAID = 200  # bytes
 # Of php.ini all holds but what belongs to a web server's page: no JIT, which takes longer than it saves in a process
 # that runs once, no limit of time beside ours, and complaints as text, where the job's output goes.
 _SETTINGS = {"opcache.jit": "disable", "display_errors": "stderr", "html_errors": "0", "max_execution_time": "0"}
-_OPTIONS = [word for name, value in _SETTINGS.items() for word in ("-d", f"{name}={value}")]
+OPTIONS = [word for name, value in _SETTINGS.items() for word in ("-d", f"{name}={value}")]
 
 
-def prepare(plan: dict[str, Any], runtime: dict[str, Any], limit: int) -> list[str | bytes]:
-    """Put a job's plan where its PHP finds it, and return the argv of that PHP."""
+def order_of(plan: dict[str, Any], runtime: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Return what a PHP is to do, out of what the daemon sent."""
     order: dict[str, Any] = {name: plan[name] for name in ("call", "args", "kwargs") if name in plan}
     order["limit"] = limit
     order["last"] = bool(plan.get("at_most_once")) or plan.get("failures", 0) >= plan.get("retries", 0)
     if "bootstrap" in runtime:
         order["bootstrap"] = runtime["bootstrap"]
-    given = memory_file(msgpack.packb(order, unicode_errors="surrogateescape"))
+    return order
+
+
+def prepare(plan: dict[str, Any], runtime: dict[str, Any], limit: int) -> list[str | bytes]:
+    """Put a job's plan where its PHP finds it, and return the argv of that PHP."""
+    given = memory_file(msgpack.packb(order_of(plan, runtime, limit), unicode_errors="surrogateescape"))
     if given == PLAN_FD:
         os.set_inheritable(given, True)
     else:
         os.dup2(given, PLAN_FD)
         os.close(given)
-    return [runtime["interpreter"], *_OPTIONS, runtime["worker"]]
+    return [runtime["interpreter"], *OPTIONS, runtime["worker"]]
 
 
 class Program:

@@ -8,7 +8,7 @@ want a thousand descriptors. How a stray is told from a main process, and killed
 from __future__ import annotations
 
 from math import inf
-from os import WNOHANG, wait4
+from os import WNOHANG, getsid, wait4
 from time import monotonic, sleep
 
 from ..crashpoints import crash
@@ -18,6 +18,8 @@ from .attempt import SWEEPING, Attempt, Key
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .template import Template
 
 _FIRST_LOOK, _LAST_LOOK = 0.0005, 0.05  # seconds
 
@@ -30,6 +32,7 @@ class Reaper:
         self.spares = spares
         self.over = over
         self.children = tree.Children()
+        self.template: Template | None = None  # a child that is no attempt, and makes children of ours
         self.sweeping: list[Attempt] = []
         self.unreaped: list[Attempt] = []  # ended, and held by somebody who traces it
         self.beyond: set[int] = set()  # strays that became somebody else: not ours to end
@@ -72,7 +75,8 @@ class Reaper:
         if not self.sweeping:
             return
         pids = self.children.pids()
-        if (self.beyond or len(pids) != len(self.running) + len(self.spares)) and self.kill_strays(pids):
+        known = len(self.running) + len(self.spares)
+        if (self.beyond or len(pids) != known) and self.kill_strays(pids):
             return self.look_again()
         self.pause = _FIRST_LOOK
         for attempt in self.sweeping:
@@ -83,7 +87,7 @@ class Reaper:
         """Kill those of our children that are no attempt's main process; say whether some are not gone yet."""
         mains = {attempt.pid for attempt in (*self.running.values(), *self.spares)}
         self.beyond = tree.still_there(self.beyond)
-        while strays := set(pids) - mains - self.beyond:
+        while strays := self.without_template(set(pids) - mains - self.beyond):
             alive, beyond = tree.kill_strays(strays)
             self.beyond |= beyond
             if alive:
@@ -92,6 +96,12 @@ class Reaper:
                 return True
             pids = self.children.pids()
         return False
+
+    def without_template(self, pids: set[int]) -> set[int]:
+        """Leave out the template, and its children that it has not named yet: they are in its session, no job is."""
+        if self.template is None or self.template.reason is not None:
+            return pids
+        return {pid for pid in pids if getsid(pid) != self.template.pid}
 
     def end_all(self) -> None:
         """Kill every child we may kill, and return when none is left."""

@@ -73,7 +73,7 @@ def warm_up(record: dict[str, Any], children: tree.Children) -> Files:
     _try_fork()
     before.compare(Surroundings(children))
     child.kept = kept
-    files = Files(list(sys.modules.values()), began)
+    files = Files.of(list(sys.modules.values()), began)
     gc.collect()
     gc.freeze()  # last: what is young when a job begins, its first collection would look at, page by page
     gc.disable()

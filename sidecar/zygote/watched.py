@@ -1,4 +1,4 @@
-"""The files that a warm zygote's code came from, looked at before a job is forked: no job runs code that was changed.
+"""The files that warm code came from, looked at before a job is forked: no job runs code that was changed.
 
 Looking at a file costs 2 to 4 µs, and an application loads hundreds. So what is the application's own is looked at each
 time, at most every 50 ms; of what is installed with the interpreter each folder is, which changes with every file that
@@ -28,14 +28,18 @@ Mark = tuple[int, int, int]
 class Files:
     """The files of some modules, and how they were."""
 
-    def __init__(self, modules: Iterable[Any], began: float) -> None:
-        """Look at them; `began` is when the first of them was imported (Unix seconds)."""
-        own, installed = _files_of(modules)
+    def __init__(self, own: set[str], installed: set[str], began: float) -> None:
+        """Look at them; `began` is when the first of them was read (Unix seconds)."""
         folders = {os.path.dirname(path) for path in installed}
         self._soon = _look(own | folders)
         self._later = _look(installed)
         self.changed = self._changed_since(began, own)
         self._looked_soon = self._looked_later = time.monotonic()
+
+    @classmethod
+    def of(cls, modules: Iterable[Any], began: float) -> Files:
+        """Look at the files of modules."""
+        return cls(*_files_of(modules), began)
 
     def _changed_since(self, began: float, paths: Iterable[str]) -> bool:
         """Tell whether one was written while it may have been read: we cannot know which text is in memory."""

@@ -242,9 +242,8 @@ function fill_report(): int
 
 function read_plan(): string
 {
-    $plan = fopen('php://fd/4', 'r');
-    rewind($plan);
-    return stream_get_contents($plan);
+    $plan = @fopen('php://fd/4', 'r'); // closed where a template has forked the process
+    return $plan === false || !rewind($plan) ? '' : stream_get_contents($plan);
 }
 
 function late(string $path): string

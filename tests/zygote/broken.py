@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from sidecar.zygote import attempt, begin, child, forks, kernel, loop, reaper, tree, warm, watched
 
@@ -26,7 +27,14 @@ def no_closing() -> None:
 
 def open_through_exec() -> None:
     """Leave them open in a program that the job becomes, too."""
-    child.closerange = lambda low, high: [os.set_inheritable(int(fd), True) for fd in os.listdir("/proc/self/fd")[:-1]]
+
+    def let_through(low: int, high: int) -> None:
+        for fd in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # the folder's own
+                os.set_inheritable(int(fd), True)
+
+    child.closerange = let_through
+    no_template()
 
 
 def no_death_signal() -> None:
@@ -52,6 +60,12 @@ def no_trimming() -> None:
 def no_spares() -> None:
     """Fork each attempt when it is told, none ahead: no promise, a way of the same contract."""
     forks.SPARES = 0
+    no_template()
+
+
+def no_template() -> None:
+    """Have no php that holds the application: a way of the same contract, too."""
+    loop.Zygote.open_template = lambda self, record: None  # type: ignore[method-assign,assignment,return-value]
 
 
 def no_end_of_spares() -> None:
@@ -105,6 +119,7 @@ WAYS: dict[str, Callable[[], None]] = {
         no_last_resort,
         no_trimming,
         no_spares,
+        no_template,
         no_end_of_spares,
         no_mark,
         no_life_in_spares,

@@ -41,6 +41,7 @@ class ZygoteProcess:
         `in_spares`: wait for a spare before each attempt, so that the attempt begins in it.
         """
         self.in_spares = in_spares
+        self.has_plans = True  # whether a PHP job has its plan on fd 4
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         life, self.lifeline = os.pipe2(os.O_CLOEXEC)
         interpreter, module = sys.executable, "tests.zygote.broken" if broken else "sidecar.zygote"
@@ -79,7 +80,7 @@ class ZygoteProcess:
 
     def spares(self) -> list[int]:
         """Return the pids of its spares: where a job has four descriptors, they have a fifth."""
-        return [pid for pid in self.children() if os.path.exists(f"/proc/{pid}/fd/4") and _in_own_session(pid)]
+        return [pid for pid in self.children() if _waits_for_orders(pid) and _in_own_session(pid)]
 
     def run(self, **plan: Any) -> dict[str, Any]:
         """Run an attempt and return its ending."""
@@ -122,9 +123,16 @@ class ZygoteProcess:
         os.close(self.lifeline)
 
 
+def _waits_for_orders(pid: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/4").startswith("pipe:")  # the template has a socket there
+    except OSError:
+        return False
+
+
 def _in_own_session(pid: int) -> bool:
     try:
-        return os.getsid(pid) == pid and len(os.listdir(f"/proc/{pid}/fd")) == 5
+        return os.getsid(pid) == pid and len(set(os.listdir(f"/proc/{pid}/fd")) - {"5"}) == 5  # 5: a php's script
     except OSError:
         return False
 

@@ -26,8 +26,9 @@ final class Worker
 {
     private const REPORT = 'php://fd/3';
     private const PLAN = 'php://fd/4';
+    private const NOT_RUNNABLE = 126; // exit status, as a shell would give it
     private const MOST = 32 * 1024; // bytes of a message or a trace
-    private const FATAL = E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR;
+    public const FATAL = E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR;
 
     /** The file to require before the call; what it returns goes to `run`. */
     public readonly ?string $bootstrap;
@@ -38,10 +39,28 @@ final class Worker
     private ?object $object = null;
     private mixed $container = null;
 
-    /** @param array<string, mixed> $plan */
-    private function __construct(private readonly array $plan)
+    /**
+     * @param array<string, mixed> $plan
+     * @param (\Closure(): never)|null $last ends the process without destructors; null: PHP ends it as ever
+     */
+    private function __construct(private readonly array $plan, private readonly ?\Closure $last = null)
     {
         $this->bootstrap = $plan['bootstrap'] ?? null;
+        if (!ini_get('error_log')) {
+            ini_set('log_errors', '0'); // the log would be stderr, where the same message stands already
+        }
+        register_shutdown_function($this->end(...));
+    }
+
+    /**
+     * Make the worker of a process that was forked from a template: what is the template's must not end with it.
+     *
+     * @param array<string, mixed> $plan
+     * @param \Closure(): never $last ends the process without destructors
+     */
+    public static function of(array $plan, \Closure $last): self
+    {
+        return new self($plan, $last);
     }
 
     /** Take the plan that the zygote has left for this process. */
@@ -54,12 +73,15 @@ final class Worker
             exit(2);
         }
         ftruncate($stream, 0); // fd 4 stays open, for the job and for what it starts: its arguments are not theirs
-        if (!ini_get('error_log')) {
-            ini_set('log_errors', '0'); // the log would be stderr, where the same message stands already
-        }
-        $worker = new self(Msgpack::decode($packed));
-        register_shutdown_function($worker->end(...));
-        return $worker;
+        return new self(Msgpack::decode($packed));
+    }
+
+    /** Report that the folder in which the job is to run cannot be entered, and end as child.py does. */
+    public function refuseFolder(string $folder): never
+    {
+        $why = strtr(error_get_last()['message'] ?? '', ['chdir(): ' => '']);
+        $this->report(['error' => self::error('FolderError', "cannot enter folder '{$folder}': {$why}", '')]);
+        exit(self::NOT_RUNNABLE);
     }
 
     /**
@@ -154,6 +176,9 @@ final class Worker
     /** Tell what is known where the call did not come back: the process ends by exit() or of a fatal error. */
     private function end(): void
     {
+        if ($this->last !== null) { // after the shutdown functions that the job has registered
+            register_shutdown_function($this->last);
+        }
         if ($this->told) {
             return;
         }

@@ -1,0 +1,209 @@
+<?php
+
+/**
+ * The application in memory, and processes forked from it: what a bootstrap takes, no job takes again.
+ *
+ * The zygote starts it beside itself and asks for spares; each is its own child from the first moment (CLONE_PARENT), a
+ * process that waits for its order, and is then a worker as any other. The template itself runs no job. It is refused,
+ * with the reason, where a fork would share what must not be shared: open descriptors, threads, children.
+ *
+ * On fd 4, packets: from the zygote first the runtime (packed), then one for each spare, with its output, report and
+ * orders; from here what was loaded, or why not, then the pid of each spare.
+ */
+
+declare(strict_types=1);
+
+namespace Sidecar;
+
+use Throwable;
+
+final class Template
+{
+    private const CHANNEL = 4;
+    private const REPORT = 3;
+    private const ORDERS = 4;
+    private const ROOM = 64 * 1024;
+
+    /** The file to require before the jobs. */
+    public readonly ?string $bootstrap;
+
+    private readonly int $unbegun; // bytes of the mark that a spare's report begins with
+    private readonly int $parent;
+    private readonly int $exitStatus;
+    private bool $serves = false;
+    /** @var array<string, string> */
+    private readonly array $before;
+    /** @var list<string> */
+    private array $globals = [];
+
+    private function __construct(private readonly Kernel $kernel)
+    {
+        [$packed] = $kernel->receive(self::CHANNEL) ?? $kernel->end(0);
+        $given = Msgpack::decode($packed);
+        $this->bootstrap = $given['bootstrap'] ?? null;
+        $this->unbegun = $given['unbegun'];
+        $this->parent = $kernel->parent();
+        $this->exitStatus = $kernel->findExitStatus();
+        $this->before = self::surroundings();
+        register_shutdown_function($this->endedEarly(...));
+    }
+
+    /** Take the runtime that the zygote has sent. */
+    public static function begin(): self
+    {
+        try {
+            return new self(new Kernel(self::ROOM));
+        } catch (Throwable $error) { // no FFI, or another PHP than it knows
+            self::say(['unsafe' => "a php that cannot be forked from: {$error->getMessage()}"]);
+            exit(1);
+        }
+    }
+
+    /** Say why no job may be forked from here, and end. */
+    public function refuse(string $reason): never
+    {
+        $this->serves = true;
+        self::say(['unsafe' => $reason]);
+        $this->kernel->end(1);
+    }
+
+    /** Fork spares until the zygote has enough; returns in each of them, when it knows its job. */
+    public function serve(): Worker
+    {
+        $this->checkSurroundings();
+        while (ob_get_level() > 0) {
+            ob_end_clean(); // what the bootstrap has printed is no job's
+        }
+        $this->serves = true;
+        $this->globals = [...array_keys($GLOBALS), 'sidecarWorker', 'sidecarError'];
+        gc_collect_cycles();
+        self::say(['ready' => get_included_files()]);
+        while ([, $given] = $this->kernel->receive(self::CHANNEL) ?? [null, null]) {
+            if ($given === null) {
+                break;
+            }
+            $pid = $this->kernel->forkSibling();
+            if ($pid === 0) {
+                return $this->spare(...$given);
+            }
+            foreach ($given as $descriptor) {
+                $this->kernel->close($descriptor);
+            }
+            $this->kernel->write(self::CHANNEL, pack('q', $pid));
+        }
+        $this->kernel->end(0);
+    }
+
+    /** Wait to be known to the zygote (until then it tells us by our session), then to be told a job. */
+    private function spare(int $output, int $report, int $orders): Worker
+    {
+        if ($this->kernel->read($orders, 1) === '') {
+            $this->kernel->end(1);
+        }
+        $this->kernel->dup2($orders, self::ORDERS); // first: it may have the number of the report
+        $this->kernel->dup2($output, 1);
+        $this->kernel->dup2($output, 2);
+        $this->kernel->dup2($report, self::REPORT);
+        foreach ([$output, $report, $orders] as $descriptor) {
+            $descriptor > self::ORDERS && $this->kernel->close($descriptor); // what else is open is the script
+        }
+        if (!$this->kernel->becomeAJob($this->parent)) {
+            $this->kernel->end(1);
+        }
+        $this->kernel->forgetShutdownFunctions();
+        clearstatcache(true, '/proc/self');
+        mt_srand(random_int(0, PHP_INT_MAX));
+        $packed = $this->kernel->read(self::ORDERS, self::ROOM);
+        if ($packed === '') {
+            $this->kernel->end(1);
+        }
+        $this->kernel->pwrite(self::REPORT, str_repeat("\0", $this->unbegun), 0);
+        $this->kernel->close(self::ORDERS);
+        return $this->worker(Msgpack::decode($packed));
+    }
+
+    /** @param array<string, mixed> $plan */
+    private function worker(array $plan): Worker
+    {
+        foreach ($plan['env'] as $name => $value) {
+            putenv("{$name}={$value}");
+            $_SERVER[$name] = $value;
+            if (str_contains((string) ini_get('variables_order'), 'E')) {
+                $_ENV[$name] = $value;
+            }
+        }
+        $GLOBALS['argv'] = $_SERVER['argv'] = array_slice($_SERVER['argv'], 0, 1);
+        $GLOBALS['argc'] = $_SERVER['argc'] = 1;
+        $_SERVER['REQUEST_TIME_FLOAT'] = microtime(true);
+        $_SERVER['REQUEST_TIME'] = (int) $_SERVER['REQUEST_TIME_FLOAT'];
+        if (isset($plan['stdin'])) {
+            $this->kernel->give($plan['stdin'], 0);
+        }
+        $worker = Worker::of($plan, $this->end(...));
+        if (isset($plan['cwd']) && !@chdir($plan['cwd'])) {
+            $worker->refuseFolder($plan['cwd']);
+        }
+        return $worker;
+    }
+
+    /** End a job's process: with the destructors of what it has put into globals, with none of the template's. */
+    private function end(): never
+    {
+        $status = $this->kernel->exitStatus($this->exitStatus);
+        foreach (array_diff(array_keys($GLOBALS), $this->globals) as $name) {
+            unset($GLOBALS[$name]);
+        }
+        while (ob_get_level() > 0) {
+            ob_end_flush();
+        }
+        $this->kernel->end($status);
+    }
+
+    private function endedEarly(): void
+    {
+        if (!$this->serves) {
+            $last = error_get_last();
+            $why = ($last['type'] ?? 0) & Worker::FATAL ? $last['message'] : 'exit()';
+            $this->refuse("its bootstrap ended by {$why}");
+        }
+    }
+
+    private function checkSurroundings(): void
+    {
+        $after = self::surroundings();
+        foreach (array_diff($after, $this->before) as $what) {
+            $this->refuse("its bootstrap leaves {$what}");
+        }
+    }
+
+    /** Return what a fork would share, or would not copy: for each a text for people. @return array<string, string> */
+    private static function surroundings(): array
+    {
+        $found = [];
+        $own = '/proc/' . getmypid(); // not /proc/self: PHP would remember for all jobs where that leads
+        foreach (scandir("{$own}/fd") ?: [] as $fd) {
+            $name = $fd[0] === '.' ? false : @readlink("{$own}/fd/{$fd}");
+            if ($name !== false && !str_starts_with($name, '/proc/')) {
+                $found["fd {$fd}"] = "open: {$name}";
+            }
+        }
+        foreach (scandir("{$own}/task") ?: [] as $task) {
+            if ($task[0] !== '.' && $task !== (string) getmypid()) {
+                $found["task {$task}"] = "a thread running ({$task}), which a fork does not copy";
+            }
+        }
+        $children = (string) @file_get_contents("{$own}/task/" . getmypid() . '/children');
+        foreach (preg_split('/\s+/', $children, -1, PREG_SPLIT_NO_EMPTY) ?: [] as $child) {
+            $found["child {$child}"] = "a process running ({$child})";
+        }
+        return $found;
+    }
+
+    /** @param array<string, mixed> $what */
+    private static function say(array $what): void
+    {
+        $stream = fopen('php://fd/' . self::CHANNEL, 'r+');
+        fwrite($stream, Msgpack::encode($what));
+        fclose($stream);
+    }
+}

@@ -1,0 +1,206 @@
+"""The php that holds an application: when there is one, what its jobs share and do not, and how it may end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.php.runtime import PHP, needs_php, record
+from tests.waiting import eventually
+
+from .process import ZygoteProcess, report, result
+
+pytestmark = needs_php
+
+J = "Jobs\\"
+Start = Callable[..., ZygoteProcess]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Give a function that starts a zygote whose bootstrap is the usual one and some lines more."""
+    started: list[ZygoteProcess] = []
+
+    def start(folder: Path, lines: str = "", broken: str = "", **more: Any) -> ZygoteProcess:
+        file = folder / "bootstrap.php"
+        file.write_text(f"<?php require '{record()['bootstrap']}';\n{lines}\n")
+        os.utime(file, (1, 1))  # what is written in the moment in which it is loaded is not trusted
+        started.append(ZygoteProcess({**record(cwd="/", **more), "bootstrap": str(file)}, broken, True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(OSError):  # one that a test has killed
+            process.stop()
+
+
+def template_of(process: ZygoteProcess) -> int:
+    """Return the pid of a zygote's template."""
+
+    def find() -> list[int]:
+        return [pid for pid in process.children() if _channel(pid).startswith("socket:")]
+
+    return eventually(find)[0]  # the oldest: its children have its channel for a moment
+
+
+def _channel(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/4")
+    except OSError:
+        return ""
+
+
+# When there is none, each job has a fresh php, and the reason is told.
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("$GLOBALS['pair'] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);", "leaves open: socket:"),
+        ("$GLOBALS['file'] = fopen(__FILE__, 'r');", "leaves open: "),
+        ("$GLOBALS['child'] = proc_open(['sleep', '60'], [], $pipes);", "leaves a process running"),
+        ("throw new LogicException('not today');", "its bootstrap ends with LogicException: not today"),
+        ("exit(0);", "its bootstrap ended by exit()"),
+        ("trigger_error('broken', E_USER_ERROR);", "its bootstrap ended by broken"),
+        ("touch(__FILE__);", "written while it loads it"),
+    ],
+)
+def test_a_bootstrap_that_cannot_be_shared_is_loaded_by_each_job(
+    start: Start, tmp_path: Path, lines: str, reason: str
+) -> None:
+    process = start(tmp_path, f"if (($argv[1] ?? '') === 'template') {{ {lines} }}")
+    assert reason in process.wait_for("template")[1]
+    process.in_spares = False
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+
+
+def test_a_php_without_ffi_has_none(start: Start, tmp_path: Path) -> None:
+    php = tmp_path / "php"
+    php.write_text(f'#!/bin/sh\nexec {PHP} -n "$@"\n')
+    php.chmod(0o755)
+    process = start(tmp_path, interpreter=str(php))
+    assert "a php that cannot be forked from" in process.wait_for("template")[1]
+    process.in_spares = False
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+
+
+# What its jobs share, and what they do not.
+
+
+def test_the_application_is_loaded_once(start: Start, tmp_path: Path) -> None:
+    lines = f"file_put_contents('{tmp_path}/loaded', getmypid() . \"\\n\", FILE_APPEND);"
+    process = start(tmp_path, lines)
+    process.wait_for("template", None)
+    for number in range(5):
+        assert result(process.run(call=J + "add", args=[number, 1])) == number + 1
+    loaded = (tmp_path / "loaded").read_text().split()
+    assert str(template_of(process)) in loaded
+    assert len(loaded) <= 1 + 2  # it, and the spares that were forked before it was there
+
+
+def test_no_job_runs_the_template_s_shutdown_functions_and_destructors(start: Start, tmp_path: Path) -> None:
+    lines = f"""
+        register_shutdown_function(fn () => file_put_contents('{tmp_path}/ran', 'shutdown;', FILE_APPEND));
+        $GLOBALS['kept'] = new class {{
+            function __destruct() {{ file_put_contents('{tmp_path}/ran', 'destructor;', FILE_APPEND); }}
+        }};
+    """
+    process = start(tmp_path, lines)
+    process.wait_for("template", None)
+    (tmp_path / "ran").unlink(missing_ok=True)  # spares of before may have ended
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+    assert process.run(call=J + "leave_with", args=[3])["status"] == 3
+    assert "error" in report(process.run(call=J + "raise", args=["x"]))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_each_job_has_its_own_random_numbers(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path, "mt_srand(1); mt_rand();")
+    process.wait_for("template", None)
+    assert len({result(process.run(call="mt_rand")) for _ in range(5)}) == 5
+
+
+def test_what_one_job_changes_the_next_does_not_see(start: Start, tmp_path: Path) -> None:
+    process = start(
+        tmp_path, "class Counter { static int $count = 0; static function up() { return ++self::$count; } }"
+    )
+    process.wait_for("template", None)
+    assert [result(process.run(call="Counter::up")) for _ in range(3)] == [1, 1, 1]
+
+
+def test_what_changed_on_the_disk_is_what_no_job_runs(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+    (tmp_path / "bootstrap.php").write_text("<?php function another(): int { return 7; }")
+
+    def is_stale() -> bool:  # looked at when the last look is some milliseconds old
+        number = process.start(call=J + "add", args=[1, 2])
+        return process.wait_for_one(["stale", number], ["exited", number])[0] == "stale"
+
+    eventually(is_stale)
+
+
+def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    assert result(process.run(call="strlen", args=["x" * 100_000])) == 100_000
+
+
+# Children that it has not named yet are no strays.
+
+
+def test_spares_are_not_swept_with_what_ended_trees_leave(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    process.in_spares = False  # as fast as they come
+    numbers = [process.start(call=J + "escape", args=[str(tmp_path / f"pid{number}")]) for number in range(60)]
+    endings = [process.ending(number) for number in numbers]
+    assert [ending["status"] for ending in endings] == [0] * 60
+    assert sum(ending["survivors"] for ending in endings) >= 60
+
+
+# How it may end.
+
+
+def test_what_waits_for_it_when_it_is_killed_is_begun_otherwise(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    template = template_of(process)
+    eventually(lambda: len(process.spares()) == 3)
+    os.kill(template, signal.SIGSTOP)
+    process.in_spares = False
+    numbers = [process.start(call=J + "add", args=[number, 1]) for number in range(6)]
+    assert result(process.ending(numbers[0])) == 1
+    os.kill(template, signal.SIGKILL)
+    assert [result(process.ending(number)) for number in numbers[1:]] == [2, 3, 4, 5, 6]
+    assert "it has ended" in process.wait_for("template")[1]
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+
+
+def test_an_attempt_that_waits_for_it_can_be_stopped(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    template = template_of(process)
+    eventually(lambda: len(process.spares()) == 3)
+    os.kill(template, signal.SIGSTOP)
+    process.in_spares = False
+    numbers = [process.start(call=J + "nap") for number in range(4)]  # one more than there are spares
+    process.tell("stop", [numbers[3], 1], "cancel")
+    ending = process.ending(numbers[3])
+    assert (ending["reason"], ending["started"], ending["status"]) == ("cancel", None, None)
+    os.kill(template, signal.SIGCONT)
+
+
+def test_it_goes_with_its_zygote(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    template = template_of(process)
+    process.kill()
+    eventually(lambda: not os.path.exists(f"/proc/{template}"), 10)
