@@ -109,6 +109,33 @@ def test_a_claim_given_back_counts_for_nothing(store: Store) -> None:
     assert claim_all(store) == [(seq, 1)]
 
 
+def test_there_is_work_while_a_job_is_queued_or_running_or_comes_due_in_time(store: Store) -> None:
+    put(store, job(1, due=NOW + 10))
+    assert (store.has_work(NOW + 9), store.has_work(NOW + 10)) == (False, True)
+    put(store, job(2))
+    assert store.has_work(NOW)
+    ((seq, number),) = claim_all(store)
+    assert store.has_work(NOW)
+    running = store.get_running(seq, number)
+    assert running is not None
+    with store.transaction():
+        store.record(running, ending(seq, number), concluded(Event.SUCCEED))
+    assert not store.has_work(NOW)
+
+
+def test_what_is_left_is_counted_by_state_and_what_has_ended_by_outcome(store: Store) -> None:
+    put(store, *(job(number) for number in range(6)), job(7, due=NOW + 10), job(8, due=NOW + 10))
+    for (seq, number), event in zip(claim_all(store, 4), (Event.SUCCEED, Event.FAIL, Event.SUCCEED), strict=False):
+        running = store.get_running(seq, number)
+        assert running is not None
+        with store.transaction():
+            store.record(running, ending(seq, number), concluded(event))
+    assert store.left() == {"running": 1, "queued": 2, "scheduled": 2}
+    ended = NOW + 1  # see `ending`; they may be forgotten at KEEP
+    assert store.ended(ended, KEEP - ended) == {"succeeded": 2, "failed": 1}
+    assert store.ended(ended + 0.5, KEEP - ended - 0.5) == {}
+
+
 @pytest.mark.parametrize(
     ("event", "state", "outcome"),
     [

@@ -17,6 +17,7 @@ from .exits import INTERRUPTED, refusal
 # verb -> module and name; in the order of the help: begin, hand work over, look, mend.
 VERBS = {
     "serve": "serve:serve",
+    "tick": "tick:tick",
     "submit": "submit:submit",
     "status": "status:status",
     "wait": "wait:wait",

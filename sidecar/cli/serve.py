@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,46 +17,63 @@ import click
 from .exits import Refusal
 
 _FOLDER = click.Path(file_okay=False)
+_OPTIONS = (
+    click.option(
+        "--runtime-dir",
+        type=_FOLDER,
+        envvar="SIDECAR_RUNTIME_DIR",
+        show_envvar=True,
+        show_default="/run/sidecar for root, else $XDG_RUNTIME_DIR/sidecar",
+        help="Folder for the two sockets; programs look there.",
+    ),
+    click.option(
+        "--state-dir",
+        type=_FOLDER,
+        envvar="SIDECAR_STATE_DIR",
+        show_envvar=True,
+        show_default="/var/lib/sidecar for root, else ~/.local/state/sidecar",
+        help="Folder for the jobs, which outlive a restart.",
+    ),
+    click.option(
+        "--config",
+        type=click.Path(dir_okay=False),
+        envvar="SIDECAR_CONFIG",
+        show_envvar=True,
+        help="Configuration file (TOML); none is needed.",
+    ),
+    click.option(
+        "--slots",
+        type=click.IntRange(min=1),
+        metavar="N",
+        envvar="SIDECAR_SLOTS",
+        show_envvar=True,
+        show_default="number of processors, at least 4",
+        help="How many jobs may run at once.",
+    ),
+)
+
+
+def keeper_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options of every keeper: runtime_dir, state_dir, config and slots."""
+    for option in reversed(_OPTIONS):
+        verb = option(verb)
+    return verb
 
 
 @click.command()
-@click.option(
-    "--runtime-dir",
-    type=_FOLDER,
-    envvar="SIDECAR_RUNTIME_DIR",
-    show_envvar=True,
-    show_default="/run/sidecar for root, else $XDG_RUNTIME_DIR/sidecar",
-    help="Folder for the two sockets; programs look there.",
-)
-@click.option(
-    "--state-dir",
-    type=_FOLDER,
-    envvar="SIDECAR_STATE_DIR",
-    show_envvar=True,
-    show_default="/var/lib/sidecar for root, else ~/.local/state/sidecar",
-    help="Folder for the jobs, which outlive a restart.",
-)
-@click.option(
-    "--config",
-    type=click.Path(dir_okay=False),
-    envvar="SIDECAR_CONFIG",
-    show_envvar=True,
-    help="Configuration file (TOML); none is needed.",
-)
-@click.option(
-    "--slots",
-    type=click.IntRange(min=1),
-    metavar="N",
-    envvar="SIDECAR_SLOTS",
-    show_envvar=True,
-    show_default="number of processors, at least 4",
-    help="How many jobs may run at once.",
-)
-def serve(runtime_dir: str | None, state_dir: str | None, config: str | None, slots: int | None) -> None:
+@keeper_options
+def serve(**given: Any) -> None:
     """Start sidecar, in the foreground, until Ctrl-C or SIGTERM.
 
     It prints one line when it is ready. A second one on the same state folder says so and ends.
     """
+    become_keeper(**given)
+
+
+def become_keeper(
+    runtime_dir: str | None, state_dir: str | None, config: str | None, slots: int | None, **more: Any
+) -> None:
+    """Check the configuration and exec the keeper; `more` are further settings of its. Raises BadConfig, Refusal."""
     from ..config import load
 
     config = os.path.abspath(config) if config else None
@@ -65,8 +83,9 @@ def serve(runtime_dir: str | None, state_dir: str | None, config: str | None, sl
         "config": config,
         "slots": slots,
         "path": own_path(),
+        **more,
     }
-    _become_keeper(settings)
+    _exec_keeper(settings)
 
 
 def _folders(runtime_dir: str | None, state_dir: str | None) -> dict[str, str]:
@@ -91,7 +110,7 @@ def own_path() -> list[str]:
     return [entry for entry in entries if entry not in here and os.path.exists(entry)]
 
 
-def _become_keeper(settings: dict[str, Any]) -> None:
+def _exec_keeper(settings: dict[str, Any]) -> None:
     from ..boot import command
 
     argv = [*command(sys.executable, "sidecar.keeper", settings["path"]), json.dumps(settings)]

@@ -13,7 +13,7 @@ never forks. The rooms, in the order in which a job meets them:
     overdue.py  warming.py                    who does not tell an ending in time, who has its module imported
     watch.py  views.py                        who waits for a job, and how it looks from outside
     keeper.py  janitor.py                     the line to the keeper, the caretaking
-    opening.py  life.py                       until the store is open; the whole from start to end
+    opening.py  life.py  tick.py              until the store is open; the whole from start to end; an end by itself
 """
 
 from __future__ import annotations

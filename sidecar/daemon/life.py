@@ -37,6 +37,7 @@ from .quarantine import Quarantine
 from .space import Space
 from .spool import Spool
 from .syncer import Syncer
+from .tick import Tick
 from .warming import Warming
 from .watch import Watch
 from .writer import Writer
@@ -114,6 +115,8 @@ class Daemon:
             self.open_rooms(store)
             await self.serve(store, inherited)
             self.quarantine.close()
+            if self.tick and not self.leaving:
+                self.tick.report(store)
         except* SidecarError:  # such as a disk that fails: not the fault of what was being taken in
             self.quarantine.close()
             raise
@@ -144,6 +147,11 @@ class Daemon:
         self.spool = Spool(os.path.join(state, SPOOL), limits.job, self.intake)
         self.overdue = Overdue(self.attempts, self.keeper.tell)
         self.janitor = Janitor(config, self.writer, self.dispatcher, self.zygotes)
+        term = os.environ.get("SIDECAR_TICK")
+        self.tick = Tick(term, config, self.writer, self.dispatcher, self.keeper) if term else None
+        if self.tick:
+            for name in ("attempts", "intake", "spool", "datagrams"):
+                setattr(self.tick, name, getattr(self, name))
         self.handlers = Handlers()
         for name in (
             "config",
@@ -193,7 +201,7 @@ class Daemon:
         """Commit and sync; what the last commits bring to be synced is synced before the end."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.syncer.run)
-            await self.writer.run(self.dispatcher)
+            await self.writer.run(self.tick or self.dispatcher)
             self.syncer.close()
 
     async def take_in(self) -> None:
@@ -202,6 +210,8 @@ class Daemon:
             async with trio.open_nursery() as intake:
                 intake.start_soon(self.datagrams.run)
                 intake.start_soon(self.spool.run)
+                if self.tick:
+                    intake.start_soon(self.tick.run)
         if self.draining and not self.leaving:
             with self.last_scope:
                 await self.datagrams.take_all()

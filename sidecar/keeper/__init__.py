@@ -11,6 +11,7 @@ of that.
     zygotes.py    the zygotes, and the end of their orphans  spawn.py     how a process is started
     link.py       packets between keeper and daemon          restarts.py  when to start again what died
     notify.py     stderr, stdout, the service manager        rescue.py    hand-offs that no daemon took in
+    tick.py       an end of its own, and what was done
 """
 
 from __future__ import annotations
@@ -27,9 +28,16 @@ from .settings import Settings
 
 
 def main() -> None:
-    """Serve until told to stop; the settings are the one argument, as JSON. Exits 1 when nobody can serve here."""
+    """Serve until told to stop; the settings are the one argument, as JSON. Exits 1 when nobody can serve here.
+
+    A tick that finds another one, or a `serve`, has nothing to do: it exits 0.
+    """
+    settings = Settings(sys.argv[1])
     try:
-        keeper = prepare(Settings(sys.argv[1]), dict(os.environ))
+        keeper = prepare(settings, dict(os.environ))
+    except ground.Served as error:
+        say(str(error) if settings.tick is None else f"tick: nothing to do, {error.who} serves {settings.state_dir}")
+        sys.exit(int(settings.tick is None))
     except SidecarError as error:
         say(str(error))
         sys.exit(1)
@@ -47,7 +55,7 @@ def prepare(settings: Settings, environ: dict[str, str]) -> Keeper:
     os.umask(0o077)
     os.chdir("/")
     ground.state_folder(settings.state_dir)
-    ground.keeper_lock(settings.state_dir)
+    ground.keeper_lock(settings.state_dir, "serve" if settings.tick is None else "tick")
     ground.runtime_folder(settings.runtime_dir)
     lock = ground.runtime_lock(settings.runtime_dir)
     instance = ground.instance(settings.state_dir)

@@ -26,6 +26,14 @@ class CannotServe(SidecarError):
     code = "cannot_serve"
 
 
+class Served(CannotServe):
+    """Somebody serves this state folder already; `who` says so in words."""
+
+    def __init__(self, who: str, state: str) -> None:
+        super().__init__(f"cannot serve: {who} serves {state}, stop it first or give another --state-dir")
+        self.who = who
+
+
 def state_folder(path: str) -> None:
     """Make the state folder and the spool in it, for our user alone."""
     for folder in (path, *(f"{path}/spool/{name}" for name in ("tmp", "new", "corrupt"))):
@@ -57,12 +65,25 @@ def _make(path: str, option: str) -> None:
         )
 
 
-def keeper_lock(state: str) -> int:
-    """Become the only keeper of this state folder, until this process ends."""
+def keeper_lock(state: str, verb: str) -> int:
+    """Become the only keeper of this state folder, until this process ends. Raises Served.
+
+    What the file says is for people; the lock alone decides.
+    """
     fd = _open_lock(f"{state}/keeper.lock", os.O_RDWR | os.O_CREAT)
     if not _lock(fd):
-        raise CannotServe(f"cannot serve: another sidecar serves {state}, stop it first or give another --state-dir")
+        raise Served(_holder(fd), state)
+    with suppress(OSError):  # the disk may be full
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{verb} {os.getpid()}".encode(), 0)
     return fd
+
+
+def _holder(fd: int) -> str:
+    verb, _, pid = os.pread(fd, 100, 0).decode(errors="replace").partition(" ")
+    if pid.isdecimal() and os.path.exists(f"/proc/{pid}"):  # else one that was killed, and was not yet written over
+        return f"another sidecar (`sidecar {verb}`, process {pid})"
+    return "another sidecar"
 
 
 def runtime_lock(runtime: str) -> int:

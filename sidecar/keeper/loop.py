@@ -25,6 +25,7 @@ from .daemons import Daemons, ending
 from .notify import Notifier, announce, say
 from .settings import Settings
 from .sockets import Sockets
+from .tick import Tick
 from .zygotes import Zygotes
 
 TYPE_CHECKING = False
@@ -57,11 +58,13 @@ class Keeper:
         ground.link_spool(settings.state_dir, settings.runtime_dir)
         self._zygotes = Zygotes(settings.zygote_module, settings.path, environ, {"lifeline": lifeline, "life": life})
         self._fds = {"lifeline": lifeline, **self._ears(), "life": life}
-        self._daemons = Daemons(settings, environ, self._fds, self._zygotes, notifier)
+        self._tick = Tick(settings.tick)
+        told = environ | {"SIDECAR_TICK": self._tick.term}
+        self._daemons = Daemons(settings, told, self._fds, self._zygotes, notifier)
         self._stops = 0  # how often we were asked to
         self._finishing = False  # the last daemon is gone, the rest follows
         self._kill_at = inf
-        self._announced = False
+        self._announced = self._tick.is_one  # cron mails what is on stdout
         self._wakeup = _catch_signals()
         crash and crash("keeper.bound")
 
@@ -75,6 +78,7 @@ class Keeper:
                 self._on_event(fd)
             if self._daemons.over and not self._finishing:
                 self._finish()
+        self._tick.report(self._spool)
         return int(self._daemons.hopeless)
 
     def _waiting(self) -> select.poll:
@@ -99,6 +103,7 @@ class Keeper:
             *self._daemons.alarms(),
             (inf if self._finishing else self._zygotes.default_at(), self._start_default),
             (self._kill_at, self._kill_zygotes),
+            (inf if self._stops else self._tick.ends, self.stop),
         ]
 
     def _until_alarm(self) -> int | None:
@@ -142,6 +147,15 @@ class Keeper:
         self._daemons.beaten(one)
         if not self._stops:
             self._look_for_sockets()
+
+    def did_idle(self, one: Daemon, message: dict[str, Any]) -> None:
+        """A tick has nothing left to do now."""
+        if not self._stops:
+            self.stop()
+
+    def did_ticked(self, one: Daemon, message: dict[str, Any]) -> None:
+        """What came of a tick, so far or in all."""
+        self._tick.hear(message)
 
     def want_zygote(self, one: Daemon, message: dict[str, Any]) -> None:
         """It has a job whose runtime has no zygote."""
@@ -279,6 +293,8 @@ _WORDS: dict[tuple[object, object], Callable[[Keeper, Daemon, dict[str, Any]], N
     ("loaded", None): Keeper.did_loaded,
     ("ready", None): Keeper.did_ready,
     ("beat", None): Keeper.did_beat,
+    ("idle", None): Keeper.did_idle,
+    ("ticked", None): Keeper.did_ticked,
     (None, "zygote"): Keeper.want_zygote,
     (None, "retire"): Keeper.want_retire,
     (None, "kill"): Keeper.want_kill,

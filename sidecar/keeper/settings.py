@@ -14,6 +14,7 @@ _DEFAULTS: dict[str, Any] = {
     "slots": None,
     "path": [],
     "heartbeat": 30.0,
+    "tick": None,
     "daemon_module": "sidecar.daemon",
     "zygote_module": "sidecar.zygote",
 }
@@ -31,5 +32,6 @@ class Settings:
         self.slots: str = "" if found["slots"] is None else str(found["slots"])
         self.path: list[str] = [os.path.abspath(folder) for folder in found["path"]]
         self.heartbeat: float = found["heartbeat"]  # seconds of silence after which a daemon is killed
+        self.tick: float | None = found["tick"]  # seconds after which to end by ourselves, None: never
         self.daemon_module: str = found["daemon_module"]
         self.zygote_module: str = found["zygote_module"]

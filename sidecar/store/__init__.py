@@ -289,6 +289,34 @@ class Store(File):
         ).fetchall()
         return rows, last
 
+    def has_work(self, until: float) -> bool:
+        """Return whether a job is queued, running, or comes due by then; three looks into indexes."""
+        (found,) = self._db.execute(
+            "SELECT EXISTS (SELECT 1 FROM job WHERE state = 'queued') OR EXISTS (SELECT 1 FROM job WHERE"
+            " state = 'running') OR EXISTS (SELECT 1 FROM job WHERE state = 'scheduled' AND due <= ?)",
+            (until,),
+        ).fetchone()
+        return bool(found)
+
+    def left(self) -> dict[str, int]:
+        """Return how many jobs are not done, by state, without those states that have none."""
+        counts = {
+            state: self._db.execute(f"SELECT count(*) FROM job WHERE state = '{state}'").fetchone()[0]
+            for state in (State.RUNNING, State.QUEUED, State.SCHEDULED)  # no parameter: each has a partial index
+        }
+        return {str(state): count for state, count in counts.items() if count}
+
+    def ended(self, since: float, kept: float) -> dict[str, int]:
+        """Return how many jobs have ended since then, by outcome; none of them may be forgotten sooner than `kept` s
+        after its end. That there is an index on, so it is no walk through all that ever ended.
+        """
+        return dict(
+            self._db.execute(
+                "SELECT outcome, count(*) FROM job WHERE forget >= ? AND finished >= ? GROUP BY 1 ORDER BY 2 DESC",
+                (since + kept, since),
+            ).fetchall()
+        )
+
     # -- purge ----------------------------------------------------------------------------------------------------
 
     def purge(self, before: float | None, most: int = 500) -> int:

@@ -61,7 +61,8 @@ def test_a_second_one_says_one_sentence_and_disturbs_nothing(keeper: MakeKeeper,
     second = keeper().start()
     assert second.wait() == 1
     assert second.log() == (
-        f"sidecar: cannot serve: another sidecar serves {folders.state}, stop it first or give another --state-dir\n"
+        f"sidecar: cannot serve: another sidecar (`sidecar serve`, process {first.pid}) serves {folders.state}, "
+        "stop it first or give another --state-dir\n"
     )
     assert sockets_of(folders) == before
     assert first.ask() == {}
@@ -227,7 +228,7 @@ def test_children_have_exactly_the_named_environment(keeper: MakeKeeper, folders
     }  # fmt: skip
     assert without_fds(daemon) == common | {
         "SIDECAR_STATE_DIR": str(folders.state), "SIDECAR_CONFIG": str(config), "SIDECAR_SLOTS": "3",
-        "SIDECAR_DEATHS": "0", "SIDECAR_HEARTBEAT": "30.0",
+        "SIDECAR_DEATHS": "0", "SIDECAR_HEARTBEAT": "30.0", "SIDECAR_TICK": "",
     }  # fmt: skip
     assert without_fds(zygote) == common | {"LD_BIND_NOW": "1"}
 

@@ -18,6 +18,12 @@ def square(path: str, number: int) -> int:
     return number * number
 
 
+def note_attempt(path: str, number: int, seconds: float = 0.0) -> None:
+    """Say which job and attempt this is, then work for a while."""
+    leave_line(path, f"{number} {os.environ['SIDECAR_ATTEMPT']}")
+    time.sleep(seconds)
+
+
 def wait_for_file(started: str, go: str) -> str:
     """Say that we run, then wait until `go` is there."""
     leave_line(started, f"{os.getpid()} {os.environ['SIDECAR_ATTEMPT']}")
