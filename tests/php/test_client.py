@@ -205,6 +205,28 @@ def test_nobody_there_goes_by_the_policy(tmp_path: Path) -> None:
     assert "cannot spool job" in spooled
 
 
+def test_without_a_daemon_a_job_may_run_here(tmp_path: Path) -> None:
+    code = f"""
+        class Work {{
+            public static array $told = [];
+            public function add(int $a, int $b): void {{ self::$told[] = $a + $b; }}
+            public function fail(): void {{ throw new LogicException('no'); }}
+            public function failed(Throwable $error): void {{ self::$told[] = $error->getMessage(); }}
+        }}
+        $client = (new Client)->options(on_unavailable: 'inline');
+        $acks = [
+            $client->submit('Work::add', [1, 'b' => 2])->ack,
+            $client->submit('Work::fail')->ack,
+            $client->run(['sh', '-c', 'cat > $OUT'], stdin: 'in', env: ['OUT' => '{tmp_path}/out'])->ack,
+        ];
+        say([$acks, Work::$told]);
+    """
+    env = {"SIDECAR_RUNTIME_DIR": str(tmp_path / "run"), "SIDECAR_STATE_DIR": str(tmp_path / "state")}
+    assert said(code, env, ("-d", f"error_log={tmp_path}/log")) == [["inline"] * 3, [3, "no"]]
+    assert (tmp_path / "out").read_text() == "in"
+    assert "failed, run inline: LogicException: no" in (tmp_path / "log").read_text()
+
+
 def test_a_spooled_job_is_run_by_the_next_daemon(start_daemon: StartDaemon) -> None:
     daemon = start_daemon()
     daemon.stop()

@@ -42,7 +42,7 @@ final class Control
     }
 
     /**
-     * Return the result of one verb. `$params` is a packed array; `$ends` on the clock of `now`, null for ever.
+     * Return the result of one verb. `$params` is a packed array; `$ends` on `Clock`, null for ever.
      * `$lasting`: a question that lasts, for which a daemon that went away is looked for again.
      *
      * @throws ConnectionFailed|TimedOut|Rejected|ProtocolViolation
@@ -55,7 +55,7 @@ final class Control
             try {
                 $this->open($until);
             } catch (ConnectionFailed $problem) {
-                if (!$again || !$lasting || self::now() + self::LOOK > $until) {
+                if (!$again || !$lasting || Clock::now() + self::LOOK > $until) {
                     throw $problem;
                 }
                 usleep((int) (self::LOOK * 1e6));
@@ -70,7 +70,7 @@ final class Control
                 throw new ConnectionFailed("cannot {$verb}: the daemon went away again");
             }
             $again = true;
-            $until = min($ends ?? INF, self::now() + self::PATIENCE);
+            $until = min($ends ?? INF, Clock::now() + self::PATIENCE);
         }
     }
 
@@ -113,12 +113,6 @@ final class Control
         return array_values($results);
     }
 
-    /** Return the seconds of the clock that deadlines are on: nobody sets it. */
-    public static function now(): float
-    {
-        return hrtime(true) / 1e9;
-    }
-
     /** Close the connection; the next request opens another. */
     public function close(): void
     {
@@ -144,7 +138,7 @@ final class Control
         $paths = Where::sockets('control.sock', $this->runtimeDir);
         foreach ($paths as $path) {
             do {
-                $left = max(0.001, min(60.0, $until - self::now()));
+                $left = max(0.001, min(60.0, $until - Clock::now()));
                 Silence::begin();
                 $socket = stream_socket_client("unix://{$path}", $errno, $error, $left);
                 Silence::end();
@@ -154,7 +148,7 @@ final class Control
                 }
                 $busy = $errno === self::EAGAIN; // its backlog is full: PHP does not wait, whatever the timeout
                 $busy && usleep(self::PAUSE);
-            } while ($busy && self::now() < $until);
+            } while ($busy && Clock::now() < $until);
             if ($busy) {
                 throw new TimedOut("cannot reach sidecar: {$path} takes no connection in time, the daemon is busy");
             }
@@ -278,7 +272,7 @@ final class Control
 
     private function limit(string $verb, ?float $ends): void
     {
-        $left = $ends === null ? 3600.0 : $ends - self::now();
+        $left = $ends === null ? 3600.0 : $ends - Clock::now();
         if ($left <= 0) {
             throw new TimedOut("cannot {$verb}: no answer from the daemon in time");
         }

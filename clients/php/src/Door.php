@@ -23,14 +23,19 @@ use Sidecar\Exception\TimedOut;
 final class Door
 {
     public readonly Handoff $handoff;
-    public readonly Control $control;
+    private ?Control $control = null;
     /** @var array<string, self> */
     private static array $doors = [];
 
     private function __construct(private readonly ?string $runtimeDir)
     {
         $this->handoff = new Handoff($runtimeDir);
-        $this->control = new Control($runtimeDir);
+    }
+
+    /** Return the stream; most pages never come to it. */
+    public function control(): Control
+    {
+        return $this->control ??= new Control($this->runtimeDir);
     }
 
     /** Return the door of a runtime folder (null: the first in which there is a daemon), the same one each time. */
@@ -48,7 +53,7 @@ final class Door
     {
         $ack = $options['ack'] ?? 'sent';
         $seconds = $options['deadline'] ?? Terms::DEADLINE;
-        $now = Control::now();
+        $now = Clock::now();
         try {
             if ($ack === 'sent' && $this->byDatagram($message, $now + $seconds / 2)) {
                 return 'sent';
@@ -72,9 +77,9 @@ final class Door
             $params[] = self::params($message, $options['ack']);
         }
         $options = $parcels[0][2] ?? [];
-        $ends = Control::now() + ($options['deadline'] ?? Terms::DEADLINE);
+        $ends = Clock::now() + ($options['deadline'] ?? Terms::DEADLINE);
         try {
-            return array_column($this->control->requestAll('submit', $params, $ends), 'ack');
+            return array_column($this->control()->requestAll('submit', $params, $ends), 'ack');
         } catch (ConnectionFailed | TimedOut $problem) {
             $policy = $options['on_unavailable'] ?? 'spool'; // some may have come through: twice is once, by the id
             return array_map(fn (array $parcel): string => $this->withoutDaemon(
@@ -89,7 +94,7 @@ final class Door
     private function byDatagram(string $message, float $until): bool
     {
         while (($outcome = $this->handoff->push($message)) === Handoff::FULL) {
-            $left = $until - Control::now();
+            $left = $until - Clock::now();
             if ($left <= 0 || !$this->handoff->waitWritable($left)) {
                 return false;
             }
@@ -99,7 +104,7 @@ final class Door
 
     private function byStream(string $message, string $ack, float $ends): string
     {
-        return $this->control->request('submit', self::params($message, $ack), $ends)['ack'];
+        return $this->control()->request('submit', self::params($message, $ack), $ends)['ack'];
     }
 
     private static function params(string $message, string $ack): string

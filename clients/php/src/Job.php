@@ -50,9 +50,9 @@ final class Job
      */
     public function wait(?float $timeout = null): JobStatus
     {
-        $ends = $timeout === null ? null : Control::now() + $timeout + self::MARGIN;
+        $ends = $timeout === null ? null : Clock::now() + $timeout + self::MARGIN;
         $params = "\x92" . Msgpack::bin($this->bytes) . Msgpack::encode($timeout);
-        $status = JobStatus::of($this->door->control->request('wait', $params, $ends, true));
+        $status = JobStatus::of($this->door->control()->request('wait', $params, $ends, true));
         if (!$status->done()) {
             throw new TimedOut("cannot wait for job {$this->id} any longer: it is {$status->state->value}");
         }
@@ -92,7 +92,7 @@ final class Job
     private function ask(string $verb): mixed
     {
         $params = "\x91" . Msgpack::bin($this->bytes);
-        return $this->door->control->request($verb, $params, Control::now() + self::ANSWER);
+        return $this->door->control()->request($verb, $params, Clock::now() + self::ANSWER);
     }
 
     /** @param array<string, mixed> $answer */

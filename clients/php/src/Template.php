@@ -75,6 +75,7 @@ final class Template
             ob_end_clean(); // what the bootstrap has printed is no job's
         }
         $this->serves = true;
+        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class]); // else each job would compile them
         $this->globals = [...array_keys($GLOBALS), 'sidecarWorker', 'sidecarError'];
         gc_collect_cycles();
         self::say(['ready' => get_included_files()]);

@@ -35,9 +35,7 @@ final class Worker
 
     private bool $called = false;
     private bool $told = false;
-    private ?string $class = null;
-    private ?object $object = null;
-    private mixed $container = null;
+    private ?Target $target = null;
 
     /**
      * @param array<string, mixed> $plan
@@ -93,69 +91,24 @@ final class Worker
     public function run(mixed $bootstrapped): void
     {
         $this->called = true;
-        $this->container = is_callable($bootstrapped) && !is_string($bootstrapped) ? $bootstrapped : null;
-        $callable = $this->resolve($this->plan['call']);
+        $container = is_callable($bootstrapped) && !is_string($bootstrapped) ? $bootstrapped : null;
+        $this->target = new Target($this->plan['call'], $container, $this->bootstrap);
         $args = isset($this->plan['args']) ? Msgpack::decode($this->plan['args']) : [];
         $kwargs = isset($this->plan['kwargs']) ? Msgpack::decode($this->plan['kwargs']) : [];
-        // By PHP's hand, as it calls any callback: strict_types of this file must not hold for the caller's "42".
-        $call = call_user_func_array(...);
-        $this->returned($call($callable, [...$args, ...$kwargs]));
+        $this->returned($this->target->call([...$args, ...$kwargs]));
     }
 
     /** Report a Throwable that the job did not catch; tell the class of the call when nothing is left to try. */
     public function fail(Throwable $error): void
     {
         $this->report(['error' => self::error($error::class, $error->getMessage(), self::trace($error))]);
-        if ($this->plan['last'] && $this->class !== null) {
+        if ($this->plan['last'] && $this->target !== null) {
             try {
-                $this->tellClass($this->class, $error);
+                $this->target->tell($error);
             } catch (Throwable $second) {
-                fwrite(STDERR, "{$this->class}::failed() failed in its turn: {$second}\n");
+                fwrite(STDERR, "{$this->target->class}::failed() failed in its turn: {$second}\n");
             }
         }
-    }
-
-    private function tellClass(string $class, Throwable $error): void
-    {
-        if (is_callable([$class, 'failed']) && method_exists($class, 'failed')) {
-            $class::failed($error);
-        } elseif (method_exists($class, 'failed') && (new \ReflectionMethod($class, 'failed'))->isPublic()) {
-            ($this->object ?? $this->make($class))->failed($error);
-        }
-    }
-
-    private function resolve(string $call): callable
-    {
-        [$name, $method] = explode('::', $call) + [1 => null];
-        if ($method === null && function_exists($name)) {
-            return $name;
-        }
-        if (!class_exists($name)) {
-            $what = $method === null ? 'function or class' : 'class';
-            throw new \Error("cannot find {$what} {$name}: {$this->cure()}");
-        }
-        $this->class = $name;
-        $method ??= '__invoke';
-        if (is_callable([$name, $method])) {
-            return [$name, $method];
-        }
-        $this->object = $this->make($name);
-        if (!is_callable([$this->object, $method])) {
-            throw new \Error("cannot call {$name}::{$method}: the class has no public method of that name");
-        }
-        return [$this->object, $method];
-    }
-
-    private function cure(): string
-    {
-        return $this->bootstrap === null
-            ? 'the job has no bootstrap, so nothing loads it; give the runtime one, such as vendor/autoload.php'
-            : "look at autoloading (composer dump-autoload, or \"files\" in composer.json) in {$this->bootstrap}";
-    }
-
-    private function make(string $class): object
-    {
-        return $this->container === null ? new $class() : ($this->container)($class);
     }
 
     private function returned(mixed $value): void
