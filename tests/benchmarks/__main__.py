@@ -25,7 +25,7 @@ def main() -> None:
         rows += [*execution.throughputs(daemon, _SLOTS), execution.commands(daemon, _SLOTS)]
         rows += [handoff.stored(daemon), *durable.acks(), handoff.sent(daemon), handoff.first(daemon)]
         rows += [handoff.sent_beside_work(daemon), *intake.intake(daemon), intake.beside_a_flood(daemon)]
-        rows += php.handoff(daemon)
+        rows += [*php.handoff(daemon), *php.jobs(daemon, _SLOTS)]
         rows += warming.rows(daemon, _SLOTS)
     finally:
         daemon.close()

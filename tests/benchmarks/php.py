@@ -7,11 +7,18 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
+from sidecar.client import connect
+
 from ..daemon_process import Daemon
+from ..php.runtime import record
 from ..waiting import eventually
+from .execution import bare_fork
 from .table import Row, timed
+
+_JOBS, _SINGLES, _IDLE = 2000, 150, 0.02
 
 _CLIENT = Path(__file__).parents[2] / "clients" / "php" / "autoload.php"
 _SCRIPT = """<?php
@@ -82,6 +89,34 @@ def handoff(daemon: Daemon) -> list[Row]:
         timed("the same, stored", "µs", times["stored"], 1e6, peer=name, peer_p50=peer, goal=""),
         Row("peak memory of a page that hands off", "KiB", extra / 1024, None, "", None, "< 300"),
     ]
+
+
+def jobs(daemon: Daemon, slots: int) -> list[Row]:
+    """Run no-op PHP calls forked from the template, and look how long one takes to begin when nothing else runs."""
+    if shutil.which("php") is None:
+        return []
+    target = connect(str(daemon.runtime)).options(ack="sent", timeout=60, runtime=record())
+    target.submit("Jobs\\add", 1, 2).wait(timeout=30)
+    eventually(lambda: target.submit("Jobs\\is_forked").result(timeout=30), 30)
+    times = []
+    for _ in range(_SINGLES):
+        time.sleep(_IDLE)
+        before = time.monotonic()
+        times.append(target.submit("hrtime", True).result(timeout=30) / 1e9 - before)
+    before = bare_fork()
+    start = time.perf_counter()
+    for _ in range(_JOBS - 1):
+        target.submit("Jobs\\add", 1, 2)
+    target.submit("Jobs\\add", 1, 2).wait(timeout=120)
+    rate = _JOBS / (time.perf_counter() - start)
+    bare = 2 / (before + bare_fork())
+    return [
+        timed("submit → first line of a PHP job, idle", "ms", times[10:], 1e3, peer="", peer_p50=None, goal="≤ 2.5"),
+        Row(
+            f"no-op PHP calls, stored, {slots} slots", "jobs/s", rate, None, "bare fork + exit + wait loop, Python",
+            bare, "≥ 1,000",
+        ),
+    ]  # fmt: skip
 
 
 def _php(daemon: Daemon, script: str, *words: str) -> str:

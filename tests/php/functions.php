@@ -277,3 +277,9 @@ function strict(int $number, string $text): array
 {
     return [$number, $text];
 }
+
+/** Whether this process was forked from a template: then its command line is the template's. */
+function is_forked(): bool
+{
+    return str_ends_with(file_get_contents('/proc/' . getmypid() . '/cmdline'), "template\0");
+}
