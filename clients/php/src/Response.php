@@ -59,6 +59,10 @@ final class Response
         $plain = $buffer === [] || $buffer['name'] === 'default output handler';
         $known = !$begun && $plain && !ini_get('zlib.output_compression'); // else it changes on its way out
         if ($known) {
+            if (function_exists('apache_setenv')) { // mod_deflate and mod_brotli would take the length away
+                apache_setenv('no-gzip', '1');
+                apache_setenv('no-brotli', '1');
+            }
             header('Connection: close');
             header('Content-Length: ' . (int) ob_get_length());
         }

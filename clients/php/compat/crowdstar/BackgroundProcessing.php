@@ -30,7 +30,7 @@ class BackgroundProcessing
     protected static $invoked = false;
     /** @var int */
     protected static $executionType = self::EXECUTION_TYPE_STOP_ON_ERROR;
-    /** @var list<array{string, list<mixed>}> calls for the daemon, by name */
+    /** @var list<array{string, array<int|string, mixed>}> calls for the daemon, by name */
     protected static $calls = [];
 
     /**
@@ -41,27 +41,27 @@ class BackgroundProcessing
     public static function add(Closure|string $op, mixed ...$params): void
     {
         if (is_string($op)) {
-            static::$calls[] = [$op, array_values($params)];
+            self::$calls[] = [$op, $params];
             return;
         }
-        static::$closures[] = static fn (): mixed => $op(...$params);
+        self::$closures[] = static fn (): mixed => $op(...$params);
     }
 
     /** Have a timer stopped before the work begins, if `run` is asked to. */
     public static function addTimer(AbstractTimer $timer): void
     {
-        static::$timers[] = $timer;
+        self::$timers[] = $timer;
     }
 
     /** Say what an exception does to the closures after it: one of the two constants. */
     public static function setExecutionType(int $executionType): void
     {
-        static::$executionType = $executionType;
+        self::$executionType = $executionType;
     }
 
     public static function getExecutionType(): int
     {
-        return static::$executionType;
+        return self::$executionType;
     }
 
     /**
@@ -72,19 +72,19 @@ class BackgroundProcessing
      */
     public static function run(bool $stopTiming = false): void
     {
-        if (static::$invoked) {
+        if (self::$invoked) {
             throw new AlreadyInvokedException('background process invoked already');
         }
-        static::$invoked = true;
+        self::$invoked = true;
         Response::finish();
         if ($stopTiming) {
-            foreach (static::$timers as $timer) {
+            foreach (self::$timers as $timer) {
                 $timer->stopTiming();
             }
         }
-        $thrown = static::attempt(static fn () => static::handOff());
-        foreach (static::$closures as $closure) {
-            $thrown = [...$thrown, ...static::attempt($closure)];
+        $thrown = self::attempt(static fn () => self::handOff());
+        foreach (self::$closures as $closure) {
+            $thrown = [...$thrown, ...self::attempt($closure)];
         }
         if ($thrown !== []) {
             throw new BackgroundProcessingFailedException($thrown);
@@ -97,7 +97,7 @@ class BackgroundProcessing
         try {
             $work();
         } catch (Throwable $error) {
-            if (static::$executionType === self::EXECUTION_TYPE_STOP_ON_ERROR) {
+            if (self::$executionType === self::EXECUTION_TYPE_STOP_ON_ERROR) {
                 throw $error;
             }
             return [$error];
@@ -107,8 +107,8 @@ class BackgroundProcessing
 
     private static function handOff(): void
     {
-        if (static::$calls !== []) {
-            (new Client())->submitAll(static::$calls);
+        if (self::$calls !== []) {
+            (new Client())->submitAll(self::$calls);
         }
     }
 }
