@@ -169,11 +169,13 @@ class Web:
         assert status == 200, (status, text, self.log())
         return text
 
-    def ask(self, method: str, name: str, body: bytes = b"", headers: dict[str, str] | None = None) -> tuple[int, str]:
+    def ask(
+        self, method: str, name: str, body: bytes = b"", headers: dict[str, str] | None = None, query: str = ""
+    ) -> tuple[int, str]:
         """Ask for a page, and return the status and the body of the response."""
         connection = self.connection()
         try:
-            connection.request(method, f"/{name}.php", body or None, headers or {})
+            connection.request(method, f"/{name}.php?{query}", body or None, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:

@@ -1,0 +1,10 @@
+<?php
+
+/**
+ * What pages and jobs load. With Composer it would be vendor/autoload.php, and the client would find that by itself.
+ */
+
+declare(strict_types=1);
+
+require_once __DIR__ . '/../../autoload.php';
+require_once __DIR__ . '/functions.php';
