@@ -93,6 +93,17 @@ def test_the_records_of_a_web_request_name_the_command_line_s_php(daemon: Daemon
     assert (record["bootstrap"], record["cwd"]) == ("/srv/app/vendor/autoload.php", "/srv/app")
 
 
+def test_the_records_of_php_s_own_server_are_the_same_in_every_folder_of_pages() -> None:
+    with built_in({}) as web:
+        page = "$record = Sidecar\\Msgpack::decode(Sidecar\\Runtime::record(null, null)); say([getcwd(), $record]);"
+        (web.folder / "pages" / "below").mkdir()
+        for name in ("record", "below/record"):
+            web.page(name, page)
+        [[one, first], [other, second]] = [heard(web, name) for name in ("record", "below/record")]
+    assert one != other
+    assert first == second
+
+
 _LATE = """
     echo 'page';
     $how = Response::finish();

@@ -56,7 +56,7 @@ final class Runtime
     /** Return the folder that jobs run in: the present one on the command line, else the project's; null: none known. */
     public static function folder(?string $bootstrap): ?string
     {
-        if (self::isCommandLine()) {
+        if (self::isCommandLine() && PHP_SAPI !== 'cli-server') { // which goes to the folder of each page
             $folder = getcwd();
             return $folder === false ? null : $folder;
         }
