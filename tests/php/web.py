@@ -23,8 +23,21 @@ NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").e
 APACHE = "/usr/sbin/apache2"
 MODULES = Path("/usr/lib/apache2/modules")
 MOD_PHP = next(iter(sorted(MODULES.glob("libphp*.so"))), None)
+# Apache refuses to be root. Where we are, it gets another number in a user namespace; to the kernel it is who we are.
+NOT_ROOT = ["unshare", "--map-user=33", "--map-group=33"] if os.geteuid() == 0 else []
+
+
+def _why_no_mod_php() -> str:
+    if MOD_PHP is None:
+        return "no libapache2-mod-php here"
+    if subprocess.run([*NOT_ROOT, "true"], capture_output=True).returncode:
+        return "Apache refuses to be root, and we may make no user namespace for it here"
+    return ""
+
+
+_LACKING = _why_no_mod_php()
 needs_fpm = pytest.mark.skipif(not (FPM and NGINX), reason="no nginx or no php-fpm here: not tested under PHP-FPM")
-needs_mod_php = pytest.mark.skipif(MOD_PHP is None, reason="no libapache2-mod-php here: not tested under mod_php")
+needs_mod_php = pytest.mark.skipif(bool(_LACKING), reason=f"{_LACKING}: not tested under mod_php")
 SERVERS = [
     pytest.param("fpm", marks=needs_fpm, id="fpm"),
     pytest.param("built_in", id="php-S"),
@@ -268,18 +281,13 @@ def built_in(env: dict[str, str], pages: Path | None = None, plain: bool = True)
 
 @contextmanager
 def mod_php(env: dict[str, str], pages: Path | None = None, workers: int = 4) -> Iterator[Tcp]:
-    """Run Apache with mod_php and mod_deflate, on a port of this machine.
-
-    Apache refuses to be root. Where we are, it gets another number in a user namespace of its own; to the kernel, and
-    so to the daemon, it is who we are.
-    """
+    """Run Apache with mod_php and mod_deflate, on a port of this machine."""
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as name:
         folder, port = _folder(name), _free_port()
         values = {"folder": name, "port": port, "modules": MODULES, "mod_php": MOD_PHP, "workers": workers,
                   "root": pages or folder / "pages"}  # fmt: skip
         (folder / "apache.conf").write_text(_APACHE.format(**values))
-        other = ["unshare", "--map-user=33", "--map-group=33"] if os.geteuid() == 0 else []
-        command = [*other, APACHE, "-d", name, "-f", f"{folder}/apache.conf", "-DFOREGROUND"]
+        command = [*NOT_ROOT, APACHE, "-d", name, "-f", f"{folder}/apache.conf", "-DFOREGROUND"]
         with _running(command, folder, port, env) as web:
             yield web
 
