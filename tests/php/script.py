@@ -15,6 +15,16 @@ CLIENT = Path(__file__).parents[2] / "clients" / "php"
 PHP = shutil.which("php")
 needs_php = pytest.mark.skipif(PHP is None, reason="no php on this machine: the PHP client is not tested")
 
+
+def _has(extension: str) -> bool:
+    asked = [PHP or "php", "-r", f"exit((int) !extension_loaded('{extension}'));"]
+    return PHP is not None and subprocess.run(asked, capture_output=True).returncode == 0
+
+
+needs_sqlite = pytest.mark.skipif(
+    not _has("pdo_sqlite"), reason="no php-sqlite3 here: examples with a database not run"
+)
+
 # Every notice, warning and deprecation is an exception, as in the strictest of frameworks, even behind an `@`.
 _HEAD = """<?php
 declare(strict_types=1);

@@ -17,10 +17,10 @@ import pytest
 
 from ..daemon_process import Daemon
 from ..waiting import eventually
-from .script import CLIENT, needs_php
+from .script import CLIENT, needs_php, needs_sqlite
 from .web import SERVERS, Web, serving
 
-pytestmark = needs_php
+pytestmark = [needs_php, needs_sqlite]
 
 PAGES = CLIENT / "examples" / "callback"
 SECRET = "between us"

@@ -16,7 +16,7 @@ import pytest
 from ..conftest import StartDaemon
 from ..daemon_process import Daemon
 from ..waiting import eventually
-from .script import CLIENT, PHP, needs_php, said
+from .script import CLIENT, PHP, needs_php, needs_sqlite, said
 from .web import SERVERS, Web, needs_fpm, serving
 
 pytestmark = needs_php
@@ -126,6 +126,7 @@ def test_deferred_work_runs_after_the_response_and_prints_for_nobody(shop: Shop)
 
 
 @needs_fpm
+@needs_sqlite
 def test_finishing_the_request_keeps_the_visitor_s_next_page_waiting_and_the_worker_busy(under_fpm: Shop) -> None:
     first = under_fpm.web.begin("finish/before")
     assert first.ended(20)
@@ -141,6 +142,7 @@ def test_finishing_the_request_keeps_the_visitor_s_next_page_waiting_and_the_wor
 
 
 @needs_fpm
+@needs_sqlite
 def test_with_ours_the_visitor_s_next_page_is_there_while_the_work_goes_on(under_fpm: Shop) -> None:
     for _ in range(3):
         assert under_fpm.web.get("finish/after") == "ordered\nand everybody sees this\n"
@@ -233,6 +235,7 @@ def test_nobody_hears_of_what_exec_could_not_do_and_ours_says_why(
     shared_daemon.call("cancel", id)
 
 
+@needs_sqlite
 def test_a_queue_in_a_table_waits_for_its_cron_and_two_of_them_do_everything_twice(
     shop: Shop, shared_daemon: Daemon
 ) -> None:
