@@ -311,6 +311,29 @@ def test_sockets_that_were_replaced_are_opened_anew(daemon: Daemon) -> None:
     eventually(lambda: daemon.call("stats")["outcomes"].get("succeeded") == 6)
 
 
+def test_several_calls_go_in_one_write_over_a_restart_too(daemon: Daemon) -> None:
+    code = f"""
+        $client = (new Client)->options(runtime: {PYTHON}, deadline: 20, on_unavailable: 'throw');
+        $calls = array_map(fn ($number) => ['operator:neg', [$number]], range(1, 300));
+        for ($round = 0; $round < 2; $round++) {{
+            $jobs = $client->submitAll($calls);
+            say([count(array_filter($jobs, fn ($job) => $job->ack === 'stored')), $jobs[299]->result(20)]);
+            fgets(STDIN);
+        }}
+        try {{ $client->submitAll([['operator:neg', [1]], ['operator:neg', [str_repeat('x', 9_000_000)]]]); }}
+        catch (Rejected $error) {{ say($error->reason); }}
+    """
+    script = Script(code, daemon.variables)
+    assert script.heard() == [300, -300]
+    os.kill(daemon.call("ping")["pids"]["daemon"], signal.SIGKILL)
+    eventually(lambda: daemon.call("ping"))
+    script.go()
+    assert script.heard() == [300, -300]
+    script.go()
+    assert script.heard() == "too_large"
+    script.close()
+
+
 def test_a_wait_goes_on_over_a_restart_of_the_daemon(daemon: Daemon) -> None:
     code = """
         $command = ['sh', '-c', 'until [ -e "$GO" ]; do sleep 0.02; done'];

@@ -84,33 +84,52 @@ final class Control
     public function requestAll(string $verb, array $params, float $ends): array
     {
         $results = [];
-        foreach (array_chunk($params, self::AT_ONCE) as $some) { // more, and both sides might wait to write
-            $this->open($ends);
-            $frames = '';
-            $waiting = [];
-            foreach ($some as $one) {
-                $frames .= $this->frame($verb, $one);
-                $waiting[$this->number] = true;
-            }
-            try {
-                if (!$this->write($frames, $verb, $ends)) {
-                    throw new ConnectionFailed("cannot {$verb}: the daemon went away");
-                }
-                while ($waiting !== []) {
-                    $message = $this->receive($verb, $ends)
-                        ?? throw new ConnectionFailed("cannot {$verb}: the daemon went away");
-                    if ($message[0] === self::REPLY && ($message[1] === null || isset($waiting[$message[1]]))) {
-                        $results[$message[1]] = self::result($message);
-                        unset($waiting[$message[1]]);
-                    }
-                }
-            } catch (SidecarException $error) {
-                $this->close();
-                throw $error;
-            }
+        foreach (array_chunk($params, self::AT_ONCE, true) as $some) { // more, and both sides might wait to write
+            $results += $this->askAll($verb, $some, $ends) ?? $this->askAll($verb, $some, $ends)
+                ?? throw new ConnectionFailed("cannot {$verb}: the daemon went away again");
         }
         ksort($results);
-        return array_values($results);
+        return $results;
+    }
+
+    /**
+     * @param array<int, string> $params
+     * @return array<int, mixed>|null the results by the keys of the params; null when the connection ended before them
+     */
+    private function askAll(string $verb, array $params, float $ends): ?array
+    {
+        $this->open($ends);
+        $frames = '';
+        $waiting = [];
+        foreach ($params as $key => $one) {
+            $frames .= $this->frame($verb, $one);
+            $waiting[$this->number] = $key;
+        }
+        $results = [];
+        try {
+            $open = $this->write($frames, $verb, $ends);
+            while ($open && $waiting !== []) {
+                $message = $this->receive($verb, $ends);
+                $open = $message !== null;
+                if (!$open || $message[0] !== self::REPLY) {
+                    continue;
+                }
+                $number = $message[1] ?? -1; // an answer to nobody says why the connection is being closed
+                $result = $number < 0 || isset($waiting[$number]) ? self::result($message) : null;
+                if (isset($waiting[$number])) {
+                    $results[$waiting[$number]] = $result;
+                    unset($waiting[$number]);
+                }
+            }
+        } catch (SidecarException $error) {
+            $this->close();
+            throw $error;
+        }
+        if (!$open) {
+            $this->close();
+            return null;
+        }
+        return $results;
     }
 
     /** Close the connection; the next request opens another. */
