@@ -109,11 +109,11 @@ def test_a_claim_given_back_counts_for_nothing(store: Store) -> None:
     assert claim_all(store) == [(seq, 1)]
 
 
-def test_there_is_work_while_a_job_is_queued_or_running_or_comes_due_in_time(store: Store) -> None:
+def test_there_is_work_while_a_job_is_running_or_comes_due_in_time_and_where_lanes_wait(store: Store) -> None:
     put(store, job(1, due=NOW + 10))
     assert (store.has_work(NOW + 9), store.has_work(NOW + 10)) == (False, True)
     put(store, job(2))
-    assert store.has_work(NOW)
+    assert (store.has_work(NOW), len(store.waiting_lanes())) == (False, 1)
     ((seq, number),) = claim_all(store)
     assert store.has_work(NOW)
     running = store.get_running(seq, number)

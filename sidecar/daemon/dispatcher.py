@@ -138,6 +138,11 @@ class Dispatcher:
     def _waiting(self) -> bool:
         return bool(self._anew or self._turns or self._held or self._alone)
 
+    def can_start(self, lane: int) -> bool:
+        """Say whether nothing is known to be wrong with the runtime of a lane."""
+        known = self._lanes.get(lane)
+        return known is None or self._zygotes.waiting(known) is None
+
     # -- claims ---------------------------------------------------------------------------------------------------
 
     def has_room(self) -> bool:

@@ -1,9 +1,10 @@
 """A tick's end: tells the keeper when nothing is left to do now, and in the end what was done.
 
 Nothing is left when no attempt is under way, the spool and the socket are empty, and the store has no job that is
-queued or comes due before the time is over. The store is asked, not the rooms that know parts of it: an answer from
-between two of their steps would end a tick too early. It is asked again only after a commit, since nothing else
-changes the answer, and none of this costs a `serve` anything: the tick stands between the writer and the dispatcher.
+queued and can start, or comes due before the time is over. The store is asked, not the rooms that know parts of it: an
+answer from between two of their steps would end a tick too early. It is asked again only after a commit, since nothing
+else changes the answer, and none of this costs a `serve` anything: the tick stands between the writer and the
+dispatcher.
 
 What is handed off after the question is taken in by the drain that follows, and runs in the next tick.
 """
@@ -61,9 +62,13 @@ class Tick:
             await self.attempts.wait_until_empty()
             await self.spool.take_all()
             await self.datagrams.caught_up()
-            if not await self._writer.read(lambda store: store.has_work(self._ends)):
+            if not await self._writer.read(self._has_work):
                 return self._keeper.tell({"did": "idle"})
             await self._moved.wait()
+
+    def _has_work(self, store: Store) -> bool:
+        """Say whether something runs, comes due, or is queued and can start: what cannot would keep us for nothing."""
+        return store.has_work(self._ends) or any(map(self._dispatcher.can_start, store.waiting_lanes()))
 
     def report(self, store: Store) -> None:
         """Tell what the store says of this tick, now that nothing changes it any more."""

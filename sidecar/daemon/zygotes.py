@@ -351,7 +351,9 @@ class Zygotes:
             self._fresh.pop(zygote.key, None)
         elif self._fresh.get(zygote.key) != reason:
             self._fresh[zygote.key] = reason
-            log.warning("a fresh php for each job of runtime %s: %s", zygote.key, reason)
+            record = parse_runtime(self._runtimes[zygote.key]) if zygote.key in self._runtimes else {}
+            whose = record.get("bootstrap", "a runtime without bootstrap")
+            log.warning("a fresh php for each job of %s: %s", whose, reason)
 
     def why_fresh(self, key: str) -> str | None:
         """Return why each job of a PHP runtime loads its application anew; None when none does, or it is no PHP."""

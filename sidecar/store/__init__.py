@@ -290,10 +290,10 @@ class Store(File):
         return rows, last
 
     def has_work(self, until: float) -> bool:
-        """Return whether a job is queued, running, or comes due by then; three looks into indexes."""
+        """Return whether a job is running, or comes due by then; two looks into indexes."""
         (found,) = self._db.execute(
-            "SELECT EXISTS (SELECT 1 FROM job WHERE state = 'queued') OR EXISTS (SELECT 1 FROM job WHERE"
-            " state = 'running') OR EXISTS (SELECT 1 FROM job WHERE state = 'scheduled' AND due <= ?)",
+            "SELECT EXISTS (SELECT 1 FROM job WHERE state = 'running')"
+            " OR EXISTS (SELECT 1 FROM job WHERE state = 'scheduled' AND due <= ?)",
             (until,),
         ).fetchone()
         return bool(found)

@@ -230,6 +230,8 @@ class Zygote:
             return  # never twice, whatever a confused daemon says
         if self.files is not None and (self.files.look() or (self.template is not None and self.template.is_stale())):
             return self.channel.send(["stale", seq, number])  # nothing ran; where the new code runs is not ours to say
+        if self.template is not None and (next_one := self.template.again()) is not None:
+            self.template = self.reaper.template = next_one
         crash and crash("spawn.told")
         self.begin((key, timeout, grace, (body, number, *ours)))
 

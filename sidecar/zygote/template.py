@@ -72,6 +72,7 @@ _PID = Struct("q")
 _KNOWN = b"k"
 _SIGKILL = 9
 _LOADING, _ANSWERING = 60.0, 10.0  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 600.0  # until one that could not be is tried again
 
 
 def _unpack(packed: bytes) -> Any:
@@ -81,12 +82,14 @@ def _unpack(packed: bytes) -> Any:
 class Template:
     """One template, from its start to its end; `asked` are the spares that it has not named yet."""
 
-    def __init__(self, record: dict[str, Any], zygote: Zygote) -> None:
-        """Start it; it says later whether jobs can be forked from it."""
+    def __init__(self, record: dict[str, Any], zygote: Zygote, pause: float = _FIRST_PAUSE) -> None:
+        """Start it; it says later whether jobs can be forked from it. If not, `again` may be tried after `pause` s."""
+        self.pause = pause
         self.zygote = zygote
         self.record = record
         self.ready = False
         self.reason: str | None = None  # why it is no more, or never was
+        self.retry = 0.0  # when the next one may be tried, on the monotonic clock
         self.files: Files | None = None  # what it has loaded
         self.asked: deque[tuple[int, int, int]] = deque()  # our ends: output, report, orders
         self.waiting: deque[Waiting] = deque()  # attempts that want a spare
@@ -203,7 +206,8 @@ class Template:
         self._expect_an_answer()
 
     def _loaded(self, paths: list[str]) -> bool:
-        self.files = Files(set(paths), set(), self.began)
+        spelled = {self.record[name] for name in ("bootstrap", "worker") if name in self.record}  # a link may be turned
+        self.files = Files({*paths, *spelled}, set(), self.began)
         if self.files.changed:
             return False
         self.ready = True
@@ -213,6 +217,12 @@ class Template:
         forks.pack_order = self.pack_order
         self.tell()
         return True
+
+    def again(self) -> Template | None:
+        """Return the next one, where this one could not be and some time has passed: what was wrong may be mended."""
+        if self.reason is None or monotonic() < self.retry:
+            return None
+        return Template(self.record, self.zygote, min(2 * self.pause, _LONGEST_PAUSE))
 
     def is_stale(self) -> bool:
         """Say whether what it has loaded is no longer what is on the disk."""
@@ -252,6 +262,7 @@ class Template:
     def end(self, reason: str) -> None:
         """End it; what waits for it is begun another way."""
         self.ready, self.reason, self.until = False, reason, inf
+        self.retry = monotonic() + self.pause
         self.zygote.poll.unregister(self.fd)
         self.sock.close()
         try:

@@ -227,6 +227,45 @@ def test_without_a_daemon_a_job_may_run_here(tmp_path: Path) -> None:
     assert "failed, run inline: LogicException: no" in (tmp_path / "log").read_text()
 
 
+def test_what_runs_here_is_loaded_as_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "load.php").write_text(f"<?php function work() {{ touch('{tmp_path}/worked'); }}")
+    code = f"say((new Client(bootstrap: '{tmp_path}/load.php', on_unavailable: 'inline'))->submit('work')->ack);"
+    env = {"SIDECAR_RUNTIME_DIR": str(tmp_path / "run"), "SIDECAR_STATE_DIR": str(tmp_path / "state")}
+    assert said(code, env) == "inline"
+    assert (tmp_path / "worked").exists()
+
+
+def test_what_has_a_name_may_be_given_as_php_names_it(shared_daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "load.php").write_text(
+        "<?php namespace A; function f() { return 'f'; } class C { static function m() { return 'm'; } }"
+    )
+    code = f"""
+        require '{tmp_path}/load.php';
+        $client = new Client(bootstrap: '{tmp_path}/load.php');
+        $calls = [A\\f(...), A\\C::m(...), ['A\\C', 'm'], 'A\\C::m'];
+        say(array_map(fn ($call) => $client->submit($call)->result(20), $calls));
+    """
+    assert said(code, shared_daemon.variables) == ["f", "m", "m", "m"]
+
+
+def test_a_path_that_is_not_absolute_is_refused_at_once(tmp_path: Path) -> None:
+    code = """
+        try { new Client(bootstrap: 'load.php'); }
+        catch (InvalidArgumentException $error) { say($error->getMessage()); }
+    """
+    assert "bootstrap: it is 'load.php', give an absolute path" in said(code, {})
+
+
+def test_who_waits_in_vain_is_told_why(shared_daemon: Daemon, tmp_path: Path) -> None:
+    code = f"""
+        $job = (new Client(bootstrap: '{tmp_path}/gone.php'))->submit('work');
+        try {{ $job->wait(3); }} catch (TimedOut $error) {{ say($error->getMessage()); }}
+        $job->cancel();
+    """
+    message = said(code, shared_daemon.variables)
+    assert "it is queued, since" in message and "gone.php is not there" in message
+
+
 def test_a_spooled_job_is_run_by_the_next_daemon(start_daemon: StartDaemon) -> None:
     daemon = start_daemon()
     daemon.stop()

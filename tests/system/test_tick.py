@@ -167,6 +167,16 @@ def test_a_tick_works_off_the_spool(host: Host, tmp_path: Path) -> None:
     assert result_of(host, *handles) == [number * number for number in range(50)]
 
 
+def test_a_job_that_cannot_start_does_not_keep_a_tick(host: Host, tmp_path: Path) -> None:
+    client = host.spooling()
+    gone = client.options(runtime={"interpreter": str(tmp_path / "gone")})
+    gone.submit("time:time")
+    client.submit(jobs.square, str(tmp_path / "ran"), 3)
+    run = host.tick()
+    assert run.report() == "2 taken from the spool; ended: 1 succeeded; left: 1 queued"
+    assert host.tick().report() == "0 taken from the spool; ended: none; left: 1 queued"
+
+
 def test_jobs_have_their_semantics_and_the_line_says_how_they_ended(host: Host, tmp_path: Path) -> None:
     client = host.spooling()
     client.submit(["false"])

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from sidecar.zygote import attempt, begin, child, forks, kernel, loop, reaper, tree, warm, watched
+from sidecar.zygote import attempt, begin, child, forks, kernel, loop, reaper, template, tree, warm, watched
 
 
 def no_sweep() -> None:
@@ -68,6 +68,11 @@ def no_template() -> None:
     loop.Zygote.open_template = lambda self, record: None  # type: ignore[method-assign,assignment,return-value]
 
 
+def no_patience_with_templates() -> None:
+    """Try a template again at once: no promise, less to wait for."""
+    template.Template.__init__.__defaults__ = (0.05,)
+
+
 def no_end_of_spares() -> None:
     """Keep processes that were set up for limits which hold no more."""
     forks.Forks.end_spares = lambda self: None  # type: ignore[method-assign]
@@ -120,6 +125,7 @@ WAYS: dict[str, Callable[[], None]] = {
         no_trimming,
         no_spares,
         no_template,
+        no_patience_with_templates,
         no_end_of_spares,
         no_mark,
         no_life_in_spares,

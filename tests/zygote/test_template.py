@@ -147,6 +147,41 @@ def test_what_changed_on_the_disk_is_what_no_job_runs(start: Start, tmp_path: Pa
     eventually(is_stale)
 
 
+def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
+    for release in ("r1", "r2"):
+        (tmp_path / release).mkdir()
+        file = tmp_path / release / "boot.php"
+        file.write_text(f"<?php function release(): string {{ return '{release}'; }}")
+        os.utime(file, (1, 1))
+    (tmp_path / "current").symlink_to("r1")
+    process = ZygoteProcess(record(cwd="/") | {"bootstrap": str(tmp_path / "current" / "boot.php")}, "", True)
+    process.wait_for("template", None)
+    assert result(process.run(call="release")) == "r1"
+    (tmp_path / "next").symlink_to("r2")
+    (tmp_path / "next").rename(tmp_path / "current")
+
+    def is_stale() -> bool:
+        number = process.start(call="release")
+        return process.wait_for_one(["stale", number], ["exited", number])[0] == "stale"
+
+    eventually(is_stale)
+    process.stop()
+
+
+def test_a_bootstrap_that_was_mended_has_a_template_again(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path, "if (($argv[1] ?? '') === 'template') { exit; }", "no_patience_with_templates")
+    process.in_spares = False
+    assert "ended by exit()" in process.wait_for("template")[1]
+    file = tmp_path / "bootstrap.php"
+    file.write_text(f"<?php require '{record()['bootstrap']}';")
+    os.utime(file, (1, 1))
+
+    def is_forked() -> bool:
+        return bool(result(process.run(call=J + "is_forked")))
+
+    eventually(is_forked)
+
+
 def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(start: Start, tmp_path: Path) -> None:
     process = start(tmp_path)
     process.wait_for("template", None)

@@ -37,6 +37,8 @@ final class Client
         private readonly ?string $bootstrap = null,
         mixed ...$options,
     ) {
+        self::absolute('php', $php);
+        self::absolute('bootstrap', $bootstrap);
         $this->door = Door::of($runtimeDir);
         $this->options = ['ack' => Terms::defaultAck(), ...Terms::check($options)];
     }
@@ -56,9 +58,10 @@ final class Client
      * Arguments with text keys are named ones. Options: timeout, grace, queue, priority, retries, backoff, delay,
      * run_at, expires, at_most_once, env, cwd, stdin, ack, on_unavailable, deadline, runtime.
      *
+     * @param string|Closure|array{class-string, string} $call
      * @param array<int|string, mixed> $args
      */
-    public function submit(string|Closure $call, array $args = [], mixed ...$options): Job
+    public function submit(string|Closure|array $call, array $args = [], mixed ...$options): Job
     {
         $plan = $this->plan($call, $options);
         $id = Id::make();
@@ -148,7 +151,7 @@ final class Client
     }
 
     /** @param array<int|string, mixed> $options */
-    private function plan(string|Closure $call, array $options): Plan
+    private function plan(string|Closure|array $call, array $options): Plan
     {
         if ($options === [] && is_string($call) && isset($this->plans[$call])) {
             return $this->plans[$call];
@@ -190,20 +193,38 @@ final class Client
     /** @param array<string, mixed> $runtime */
     private function given(array $runtime): Bytes
     {
-        if (($runtime['kind'] ?? 'php') === 'php') {
-            $runtime += ['kind' => 'php', 'interpreter' => Runtime::interpreter(), 'worker' => Runtime::worker()];
-        }
-        $maps = array_map(static fn (mixed $item): mixed => is_array($item) ? new Map($item) : $item, $runtime);
-        if (isset($runtime['path'])) {
-            $maps['path'] = $runtime['path'];
-        }
-        return new Bytes(Msgpack::encode(new Map($maps), 'runtime'));
+        $isPhp = ($runtime['kind'] ?? 'php') === 'php';
+        return new Bytes(Runtime::packed($isPhp ? $runtime + Runtime::fields($this->php, $this->bootstrap) : $runtime));
     }
 
-    private static function called(string|Closure $call): string
+    private static function absolute(string $name, ?string $path): void
     {
-        if ($call instanceof Closure) {
+        if ($path !== null && !str_starts_with($path, '/')) {
             throw new InvalidArgumentException(
+                "cannot use {$name}: it is '{$path}', give an absolute path, such as __DIR__ . '/{$path}'"
+            );
+        }
+    }
+
+    /** Return the name of what `f(...)` or `C::m(...)` was made from; null: it has none, or an object goes with it. */
+    private static function named(Closure $closure): ?string
+    {
+        $function = new \ReflectionFunction($closure);
+        $class = $function->getClosureScopeClass();
+        if (str_contains($function->getName(), '{closure') || $function->getClosureThis() !== null) {
+            return null;
+        }
+        return ($class === null ? '' : "{$class->getName()}::") . $function->getName();
+    }
+
+    private static function called(string|Closure|array $call): string
+    {
+        if (is_array($call)) {
+            $isName = array_map(is_string(...), $call) === [true, true];
+            $call = $isName ? implode('::', $call) : 'an array that is no [class, method]';
+        }
+        if ($call instanceof Closure) {
+            $call = self::named($call) ?? throw new InvalidArgumentException(
                 'cannot submit a closure: it cannot leave this process; name a function, a static method or an'
                 . ' invokable class, or use Sidecar\Deferred, which runs closures here after the response'
             );

@@ -122,8 +122,11 @@ final class Handoff
     public static function refusal(string $path, int $errno, string $error): ConnectionFailed|Rejected
     {
         if ($errno === self::EACCES || $errno === self::EPERM) {
+            $cure = Where::isForAGroup($path)
+                ? 'join the group of the socket and restart the web server after joining it'
+                : 'run a `sidecar serve` of your own, as that user';
             return new Rejected('not_allowed', "cannot use {$path}: its permissions keep user " . Where::uid()
-                . ' out, join the group of the socket and restart the web server after joining it');
+                . " out, {$cure}");
         }
         return new ConnectionFailed("cannot reach sidecar: {$path}: {$error}, is `sidecar serve` running?");
     }

@@ -31,7 +31,11 @@ final class Inline
     {
         $args = isset($job['args']) ? Msgpack::decode($job['args']) : [];
         $kwargs = isset($job['kwargs']) ? Msgpack::decode($job['kwargs']) : [];
-        $target = new Target($job['call']);
+        $runtime = isset($job['runtime']) ? Msgpack::decode($job['runtime']) : [];
+        if (isset($runtime['bootstrap'])) {
+            require_once $runtime['bootstrap'];
+        }
+        $target = new Target($job['call'], null, $runtime['bootstrap'] ?? null);
         try {
             $target->call([...$args, ...$kwargs]);
         } catch (Throwable $error) {

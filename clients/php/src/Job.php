@@ -54,7 +54,8 @@ final class Job
         $params = "\x92" . Msgpack::bin($this->bytes) . Msgpack::encode($timeout);
         $status = JobStatus::of($this->door->control()->request('wait', $params, $ends, true));
         if (!$status->done()) {
-            throw new TimedOut("cannot wait for job {$this->id} any longer: it is {$status->state->value}");
+            $why = $status->waiting === null ? '' : ", since {$status->waiting}";
+            throw new TimedOut("cannot wait for job {$this->id} any longer: it is {$status->state->value}{$why}");
         }
         return $status;
     }

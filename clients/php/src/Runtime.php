@@ -18,6 +18,12 @@ final class Runtime
     /** Return the packed record. `$php` and `$bootstrap` are paths that replace what is found. */
     public static function record(?string $php, ?string $bootstrap): string
     {
+        return self::packed(self::fields($php, $bootstrap));
+    }
+
+    /** @return array<string, mixed> the record, not packed */
+    public static function fields(?string $php, ?string $bootstrap): array
+    {
         $bootstrap ??= self::composer();
         $record = ['kind' => 'php', 'interpreter' => $php ?? self::interpreter(), 'worker' => self::worker()];
         if ($bootstrap !== null) {
@@ -29,7 +35,20 @@ final class Runtime
         }
         $env = self::environment();
         if ($env !== []) {
-            $record['env'] = new Map($env);
+            $record['env'] = $env;
+        }
+        return $record;
+    }
+
+    /**
+     * Pack a record.
+     *
+     * @param array<string, mixed> $record
+     */
+    public static function packed(array $record): string
+    {
+        if (isset($record['env'])) {
+            $record['env'] = new Map($record['env']);
         }
         return Msgpack::encode(new Map($record), 'runtime');
     }

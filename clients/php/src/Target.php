@@ -89,7 +89,7 @@ final class Target
     private function cure(): string
     {
         return $this->bootstrap === null
-            ? 'the job has no bootstrap, so nothing loads it; give the runtime one, such as vendor/autoload.php'
-            : "look at autoloading (composer dump-autoload, or \"files\" in composer.json) in {$this->bootstrap}";
+            ? 'the job has no bootstrap, so nothing loads it; give the client one: new Client(bootstrap: \'/srv/…\')'
+            : "{$this->bootstrap} does not load it; look there, and at autoloading (composer dump-autoload)";
     }
 }

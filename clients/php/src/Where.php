@@ -90,6 +90,15 @@ final class Where
         return $status !== false && ($status['mode'] & 0o170000) === 0o040000 && $status['uid'] === $uid;
     }
 
+    /** Say whether there is a group that may use what is at a path; false where nobody but its owner may. */
+    public static function isForAGroup(string $path): bool
+    {
+        Silence::begin();
+        $status = stat($path) ?: stat(dirname($path));
+        Silence::end();
+        return $status !== false && ($status['mode'] & 0o070) !== 0;
+    }
+
     /** Return who this process is for the kernel. */
     public static function uid(): int
     {

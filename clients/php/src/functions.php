@@ -11,7 +11,7 @@ if (!function_exists('Sidecar\submit')) {
      *
      * @param array<int|string, mixed> $args
      */
-    function submit(string|\Closure $call, array $args = [], mixed ...$options): Job
+    function submit(string|\Closure|array $call, array $args = [], mixed ...$options): Job
     {
         static $client = new Client();
         return $client->submit($call, $args, ...$options);

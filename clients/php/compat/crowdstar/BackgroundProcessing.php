@@ -32,6 +32,8 @@ class BackgroundProcessing
     protected static $executionType = self::EXECUTION_TYPE_STOP_ON_ERROR;
     /** @var list<array{string, array<int|string, mixed>}> calls for the daemon, by name */
     protected static $calls = [];
+    /** @var Client|null */
+    protected static $client = null;
 
     /**
      * Run a closure after the response; `$op` as "Acme\Mail::send" or a function's name is a job for the daemon.
@@ -45,6 +47,12 @@ class BackgroundProcessing
             return;
         }
         self::$closures[] = static fn (): mixed => $op(...$params);
+    }
+
+    /** Hand names over by this client, such as one with a bootstrap; without one, by a client of no options. */
+    public static function setClient(Client $client): void
+    {
+        self::$client = $client;
     }
 
     /** Have a timer stopped before the work begins, if `run` is asked to. */
@@ -108,7 +116,7 @@ class BackgroundProcessing
     private static function handOff(): void
     {
         if (self::$calls !== []) {
-            (new Client())->submitAll(self::$calls);
+            (self::$client ?? new Client())->submitAll(self::$calls);
         }
     }
 }
