@@ -63,6 +63,9 @@ final class Client
      */
     public function submit(string|Closure|array $call, array $args = [], mixed ...$options): Job
     {
+        if ($call instanceof Closure) {
+            [$call, $args] = self::opened($call, $args);
+        }
         $plan = $this->plan($call, $options);
         $id = Id::make();
         $message = $plan->message($id, $args, microtime(true));
@@ -81,9 +84,10 @@ final class Client
         $options['ack'] ??= $this->options['ack'] === 'sent' ? 'stored' : null;
         $parcels = [];
         foreach ($calls as $call) {
-            $plan = $this->plan($call[0], $options);
+            [$call, $args] = $call[0] instanceof Closure ? self::opened(...$call) : $call + [1 => []];
+            $plan = $this->plan($call, $options);
             $id = Id::make();
-            $parcels[] = [$id, $plan->message($id, $call[1] ?? [], microtime(true)), $plan->options];
+            $parcels[] = [$id, $plan->message($id, $args, microtime(true)), $plan->options];
         }
         $acks = $this->door->deliverAll($parcels);
         $job = fn (array $parcel, string $ack): Job => new Job($parcel[0], $this->door, $ack);
@@ -109,6 +113,9 @@ final class Client
      */
     public function prepare(string|Closure|array $target, array $args = [], mixed ...$options): Prepared
     {
+        if ($target instanceof Closure) {
+            [$target, $args] = self::opened($target, $args);
+        }
         $plan = is_array($target) ? $this->command($target, $options) : $this->plan($target, $options);
         return $this->prepared($plan, $args);
     }
@@ -151,7 +158,7 @@ final class Client
     }
 
     /** @param array<int|string, mixed> $options */
-    private function plan(string|Closure|array $call, array $options): Plan
+    private function plan(string|array $call, array $options): Plan
     {
         if ($options === [] && is_string($call) && isset($this->plans[$call])) {
             return $this->plans[$call];
@@ -206,6 +213,28 @@ final class Client
         }
     }
 
+    /**
+     * Return what a closure is as a job: its name, where it has one, else what runs it.
+     *
+     * @param array<int|string, mixed> $args
+     * @return array{string, array<int|string, mixed>}
+     */
+    private static function opened(Closure $closure, array $args = []): array
+    {
+        $name = self::named($closure);
+        if ($name !== null) {
+            return [$name, $args];
+        }
+        $why = Closures::whyNot();
+        if ($why !== null) {
+            throw new InvalidArgumentException(
+                "cannot submit a closure: it cannot leave this process, since {$why}; name a function, a static method"
+                . ' or an invokable class, or use Sidecar\Deferred, which runs closures here after the response'
+            );
+        }
+        return [Closures::CALL, [new Bytes(Closures::pack($closure)), ...$args]];
+    }
+
     /** Return the name of what `f(...)` or `C::m(...)` was made from; null: it has none, or an object goes with it. */
     private static function named(Closure $closure): ?string
     {
@@ -217,17 +246,11 @@ final class Client
         return ($class === null ? '' : "{$class->getName()}::") . $function->getName();
     }
 
-    private static function called(string|Closure|array $call): string
+    private static function called(string|array $call): string
     {
         if (is_array($call)) {
             $isName = array_map(is_string(...), $call) === [true, true];
             $call = $isName ? implode('::', $call) : 'an array that is no [class, method]';
-        }
-        if ($call instanceof Closure) {
-            $call = self::named($call) ?? throw new InvalidArgumentException(
-                'cannot submit a closure: it cannot leave this process; name a function, a static method or an'
-                . ' invokable class, or use Sidecar\Deferred, which runs closures here after the response'
-            );
         }
         if (preg_match(self::PHP_CALL, $call) !== 1) {
             throw new InvalidArgumentException(
