@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -38,6 +39,18 @@ def start() -> Iterator[Start]:
     for process in started:
         with suppress(OSError):  # one that a test has killed
             process.stop()
+
+
+@pytest.fixture(scope="module")
+def ending_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZygoteProcess]:
+    """Give a zygote whose jobs end in each way."""
+    file = tmp_path_factory.mktemp("ends") / "bootstrap.php"
+    file.write_text("<?php " + _ENDS)
+    os.utime(file, (1, 1))
+    process = ZygoteProcess({**record(cwd="/"), "bootstrap": str(file)}, "", True)
+    process.wait_for("template", None)
+    yield process
+    process.stop()
 
 
 def template_of(process: ZygoteProcess) -> int:
@@ -118,6 +131,77 @@ def test_no_job_runs_the_template_s_shutdown_functions_and_destructors(start: St
     assert process.run(call=J + "leave_with", args=[3])["status"] == 3
     assert "error" in report(process.run(call=J + "raise", args=["x"]))
     assert not (tmp_path / "ran").exists()
+
+
+# Each writes down what runs at its end; the bootstrap has a shutdown function and a destructor that would, too.
+_ENDS = """
+    function note(string $text): void { file_put_contents(getenv('NOTES'), "$text;", FILE_APPEND); }
+    class Noted { function __construct(public string $text) {} function __destruct() { note($this->text); } }
+    class Leaving { function __destruct() { note('leaves'); exit(7); } }
+    class Held { static $held; }
+    $GLOBALS['kept'] = new class { function __destruct() { note('of the template'); } };
+    register_shutdown_function(fn () => note('of the template'));
+    function at_end(callable $work): void { register_shutdown_function($work); }
+    function leave_in_shutdown() { at_end(fn () => exit(5)); at_end(fn () => note('never')); }
+    function throw_in_shutdown() { at_end(fn () => throw new Exception('late')); }
+    function break_in_shutdown() { at_end(fn () => trigger_error('late', E_USER_ERROR)); }
+    function add($number = 1) { note("$number"); if ($number < 3) { at_end(fn () => add($number + 1)); } }
+    function add_in_shutdown() { at_end('add'); }
+    function leave_in_destructor() { $GLOBALS['last'] = new Leaving; }
+    function leave_in_a_static_s_destructor() { Held::$held = new Leaving; }
+    function hold_in_a_static() { Held::$held = new Noted('static'); }
+    function hold_in_a_cycle() { $one = new Noted('cycle'); $one->self = $one; }
+    function hold_in_shutdown() { $one = new Noted('bound'); at_end(function () use ($one) { note('shutdown'); }); }
+    function hold_in_globals() { foreach ([1, 2, 3] as $number) { $GLOBALS["g$number"] = new Noted("$number"); } }
+    function make() { foreach (range(1, 99) as $_) { Held::$held[] = new Noted('x'); } }
+    function make_in_shutdown() { at_end('make'); }
+    function leave_a_buffer_that_stays() { ob_start(null, 0, 0); echo 'kept'; }
+    function leave_a_session() {
+        session_save_path(dirname(getenv('NOTES'))); session_id('abc'); session_start(['use_cookies' => false]);
+        $_SESSION['x'] = 5;
+    }
+    function leave_a_file() { Held::$held = gzopen(getenv('NOTES'), 'w'); gzwrite(Held::$held, 'text'); }
+    function fork_and_return() { $GLOBALS['g'] = new Noted('g'); if (pcntl_fork() > 0) { pcntl_wait($status); } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "notes", "output"),
+    [
+        ("leave_in_shutdown", 5, "", ""),
+        ("throw_in_shutdown", 255, "", "Uncaught Exception: late"),
+        ("break_in_shutdown", 255, "", "late"),
+        ("add_in_shutdown", 0, "1;2;3;", ""),
+        ("leave_in_destructor", 7, "leaves;", ""),
+        ("leave_in_a_static_s_destructor", 7, "leaves;", ""),
+        ("hold_in_a_static", 0, "static;", ""),
+        ("hold_in_a_cycle", 0, "cycle;", ""),
+        ("hold_in_shutdown", 0, "shutdown;bound;", ""),
+        ("hold_in_globals", 0, "3;2;1;", ""),
+        ("make_in_shutdown", 0, "x;" * 99, ""),
+        ("leave_a_buffer_that_stays", 0, "", "kept"),
+        ("fork_and_return", 0, "g;g;", ""),
+    ],
+)
+def test_a_job_ends_as_in_a_php_of_its_own(
+    ending_jobs: ZygoteProcess, tmp_path: Path, call: str, status: int, notes: str, output: str
+) -> None:
+    ending = ending_jobs.run(call=call, timeout=10.0, env={"NOTES": f"{tmp_path}/notes"})
+    assert (ending["reason"], ending["status"]) == ("exit", status)
+    assert output in ending["tail"].decode()
+    assert ((tmp_path / "notes").read_text() if (tmp_path / "notes").exists() else "") == notes
+
+
+def test_what_a_job_leaves_open_is_written(ending_jobs: ZygoteProcess, tmp_path: Path) -> None:
+    env = {"NOTES": f"{tmp_path}/notes"}
+    assert ending_jobs.run(call="leave_a_file", env=env)["status"] == 0
+    assert gzip.decompress((tmp_path / "notes").read_bytes()) == b"text"
+    assert ending_jobs.run(call="leave_a_session", env=env)["status"] == 0
+    assert (tmp_path / "sess_abc").read_text() == "x|i:5;"
+
+
+def test_a_job_sees_no_error_of_the_template_s(ending_jobs: ZygoteProcess) -> None:
+    assert result(ending_jobs.run(call="error_get_last")) is None
 
 
 def test_each_job_has_its_own_random_numbers(start: Start, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ final class Kernel
     private const PR_SET_PDEATHSIG = 1;
     private const PR_SET_CHILD_SUBREAPER = 36;
     private const DESCRIPTORS = 3; // that come with an order to fork
-    private const GLOBALS = 1024; // bytes of executor_globals that are searched; it has some 1,700
+    private const GLOBALS = 1536; // bytes of executor_globals that are searched; it has some 1,700
+    private const OBJECTS = 100_000; // that are made at most to find where they are counted
+    private const CERTAIN = 20; // objects in a row that were counted there
     private const CDEF = <<<'C'
         struct iovec { void *base; size_t size; };
         struct msghdr { void *name; unsigned int name_size; struct iovec *parts; size_t count; void *control;
@@ -40,6 +42,7 @@ final class Kernel
         long syscall(long number, ...);
         void _exit(int status);
         void php_free_shutdown_functions(void);
+        void zend_objects_store_mark_destructed(void *objects);
         char *executor_globals;
         C;
 
@@ -48,13 +51,16 @@ final class Kernel
     private readonly FFI\CData $control;
     private readonly FFI\CData $part;
     private readonly FFI\CData $message;
+    private readonly FFI\CData $memory;
     private readonly int $clone;
+    private FFI\CData $objects; // how many there are
 
     public function __construct(int $room)
     {
         $this->clone = self::CLONE[php_uname('m')] ?? throw new \RuntimeException('this machine is not known');
         $size = self::GLOBALS;
         $this->c = FFI::cdef(strtr(self::CDEF, ['char *executor_globals' => "char executor_globals[{$size}]"]));
+        $this->memory = $this->c->executor_globals;
         $this->buffer = $this->c->new("char[{$room}]");
         $this->control = $this->c->new('char[64]');
         $this->part = $this->c->new('struct iovec');
@@ -158,6 +164,44 @@ final class Kernel
     }
 
     /**
+     * Have no object that exists now run its destructor, in any process forked from here, however that ends: as PHP
+     * itself does after a fatal error.
+     */
+    public function keepFromDestructors(): void
+    {
+        $place = 4 * ($this->placeOfTheNumberOfObjects() - 1);
+        $this->objects = $this->c->cast('unsigned int *', FFI::addr($this->memory[$place]));
+        $list = FFI::addr($this->memory[$place - 8]); // its pointer, how long it is, its room
+        $this->c->zend_objects_store_mark_destructed($list);
+    }
+
+    /** Say whether no younger object is there; of those that are, PHP destroys the youngest last. */
+    public function isYoungest(object $object): bool
+    {
+        return $this->objects[0] === spl_object_id($object) + 1; // no object is made for it
+    }
+
+    /** Where PHP counts its objects is not told either: make some, and look what goes up with their numbers. */
+    private function placeOfTheNumberOfObjects(): int
+    {
+        $made = $places = [];
+        for ($seen = 0; $seen < self::CERTAIN && count($made) < self::OBJECTS;) {
+            $made[] = $object = new \stdClass(); // the first ones take the numbers of others that are gone
+            $found = array_keys($this->globals('V*'), spl_object_id($object) + 1, true);
+            $places = $seen === 0 ? $found : array_intersect($places, $found);
+            $seen = $places === [] ? 0 : $seen + 1;
+        }
+        $found = $seen === self::CERTAIN && count($places) === 1;
+        return $found ? end($places) : throw new \RuntimeException('this PHP does not show its objects');
+    }
+
+    /** @return array<int, int> what PHP knows of this process, as numbers; no object is made for it */
+    private function globals(string $format): array
+    {
+        return unpack($format, FFI::string($this->memory, self::GLOBALS));
+    }
+
+    /**
      * Return where PHP keeps the status that it is to exit with, for `exitStatus`: no function tells it, and a process
      * that ends by `end` has to know. Two forked processes exit with a number each, and look where it is.
      */
@@ -170,7 +214,7 @@ final class Kernel
 
     public function exitStatus(int $place): int
     {
-        return unpack('l', FFI::string($this->c->executor_globals, self::GLOBALS), 4 * ($place - 1))[1];
+        return $this->globals('l*')[$place];
     }
 
     /** @return list<int> */
@@ -180,8 +224,7 @@ final class Kernel
         $pid = $this->c->syscall($this->clone, self::SIGCHLD, 0, 0, 0, 0);
         if ($pid === 0) {
             register_shutdown_function(function () use ($theirs, $status): void {
-                $numbers = unpack('l*', FFI::string($this->c->executor_globals, self::GLOBALS));
-                fwrite($theirs, implode(' ', array_keys($numbers, $status, true)));
+                fwrite($theirs, implode(' ', array_keys($this->globals('l*'), $status, true)));
                 $this->end(0);
             });
             exit($status);

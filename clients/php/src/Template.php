@@ -30,11 +30,11 @@ final class Template
     private readonly int $unbegun; // bytes of the mark that a spare's report begins with
     private readonly int $parent;
     private readonly int $exitStatus;
+    /** @var array<int, resource> */
+    private array $resources = [];
     private bool $serves = false;
     /** @var array<string, string> */
     private readonly array $before;
-    /** @var list<string> */
-    private array $globals = [];
 
     private function __construct(private readonly Kernel $kernel)
     {
@@ -75,9 +75,11 @@ final class Template
             ob_end_clean(); // what the bootstrap has printed is no job's
         }
         $this->serves = true;
-        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class]); // else each job would compile them
-        $this->globals = [...array_keys($GLOBALS), 'sidecarWorker', 'sidecarError'];
+        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class, Last::class]); // else each job would
         gc_collect_cycles();
+        error_clear_last();
+        $this->kernel->keepFromDestructors();
+        $this->resources = get_resources();
         self::say(['ready' => get_included_files()]);
         while ([, $given] = $this->kernel->receive(self::CHANNEL) ?? [null, null]) {
             if ($given === null) {
@@ -140,24 +142,27 @@ final class Template
         if (isset($plan['stdin'])) {
             $this->kernel->give($plan['stdin'], 0);
         }
-        $worker = Worker::of($plan, $this->end(...));
+        $worker = Worker::of($plan, fn () => Last::of($this->kernel, $this->end(...)));
         if (isset($plan['cwd']) && !@chdir($plan['cwd'])) {
             $worker->refuseFolder($plan['cwd']);
         }
         return $worker;
     }
 
-    /** End a job's process: with the destructors of what it has put into globals, with none of the template's. */
-    private function end(): never
+    /**
+     * End a job's process at once, which saves 3 ms of taking PHP apart; but not where that would still do something:
+     * flush a buffer, write a session, close what the job has left open.
+     */
+    private function end(): void
     {
-        $status = $this->kernel->exitStatus($this->exitStatus);
-        foreach (array_diff(array_keys($GLOBALS), $this->globals) as $name) {
-            unset($GLOBALS[$name]);
+        $open = array_filter(
+            array_diff_key(get_resources(), $this->resources),
+            static fn ($resource): bool => get_resource_type($resource) !== 'stream-context',
+        );
+        $session = function_exists('session_status') && session_status() === PHP_SESSION_ACTIVE;
+        if (ob_get_level() === 0 && $open === [] && !$session) {
+            $this->kernel->end($this->kernel->exitStatus($this->exitStatus));
         }
-        while (ob_get_level() > 0) {
-            ob_end_flush();
-        }
-        $this->kernel->end($status);
     }
 
     private function endedEarly(): void

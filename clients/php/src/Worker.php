@@ -39,9 +39,9 @@ final class Worker
 
     /**
      * @param array<string, mixed> $plan
-     * @param (\Closure(): never)|null $last ends the process without destructors; null: PHP ends it as ever
+     * @param (\Closure(): void)|null $ending is called before the shutdown functions that the job registers
      */
-    private function __construct(private readonly array $plan, private readonly ?\Closure $last = null)
+    private function __construct(private readonly array $plan, private readonly ?\Closure $ending = null)
     {
         $this->bootstrap = $plan['bootstrap'] ?? null;
         if (!ini_get('error_log')) {
@@ -51,14 +51,14 @@ final class Worker
     }
 
     /**
-     * Make the worker of a process that was forked from a template: what is the template's must not end with it.
+     * Make the worker of a process that was forked from a template.
      *
      * @param array<string, mixed> $plan
-     * @param \Closure(): never $last ends the process without destructors
+     * @param \Closure(): void $ending is called before the shutdown functions that the job registers
      */
-    public static function of(array $plan, \Closure $last): self
+    public static function of(array $plan, \Closure $ending): self
     {
-        return new self($plan, $last);
+        return new self($plan, $ending);
     }
 
     /** Take the plan that the zygote has left for this process. */
@@ -129,9 +129,7 @@ final class Worker
     /** Tell what is known where the call did not come back: the process ends by exit() or of a fatal error. */
     private function end(): void
     {
-        if ($this->last !== null) { // after the shutdown functions that the job has registered
-            register_shutdown_function($this->last);
-        }
+        $this->ending !== null && ($this->ending)();
         if ($this->told) {
             return;
         }
