@@ -37,6 +37,7 @@ from os import (
     set_blocking,
     set_inheritable,
     setsid,
+    stat,
     waitpid,
     write,
 )  # fmt: skip
@@ -90,7 +91,8 @@ class Template:
         self.ready = False
         self.reason: str | None = None  # why it is no more, or never was
         self.retry = 0.0  # when the next one may be tried, on the monotonic clock
-        self.files: Files | None = None  # what it has loaded
+        self.files: Files | None = None  # what it has loaded, PHP tells that without the links on the way
+        self.found = _found(record)
         self.asked: deque[tuple[int, int, int]] = deque()  # our ends: output, report, orders
         self.waiting: deque[Waiting] = deque()  # attempts that want a spare
         self.until = monotonic() + _LOADING  # when it must have said something
@@ -226,7 +228,7 @@ class Template:
 
     def is_stale(self) -> bool:
         """Say whether what it has loaded is no longer what is on the disk."""
-        return self.ready and self.files is not None and self.files.look()
+        return self.ready and self.files is not None and (self.files.look() or _found(self.record) != self.found)
 
     def tell(self) -> None:
         """Tell the daemon that jobs are forked from it, or why they are not."""
@@ -280,6 +282,19 @@ class Template:
         self.tell()
         for wanted in waiting:
             self.zygote.begin(wanted)
+
+
+def _found(record: dict[str, Any]) -> list[tuple[int, int] | None]:
+    """Return what is at the paths of a record: where one leads through a link (`current`), another with each deploy."""
+    return [_inode(record[name]) for name in ("bootstrap", "worker", "cwd") if name in record]
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        about = stat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _become(record: dict[str, Any], channel: int) -> NoReturn:

@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
         file = folder / "bootstrap.php"
         file.write_text(f"<?php require '{record()['bootstrap']}';\n{lines}\n")
         os.utime(file, (1, 1))  # what is written in the moment in which it is loaded is not trusted
-        started.append(ZygoteProcess({**record(cwd="/", **more), "bootstrap": str(file)}, broken, True))
+        started.append(ZygoteProcess({**record(cwd="/"), "bootstrap": str(file), **more}, broken, True))
         return started[-1]
 
     yield start
@@ -264,6 +264,36 @@ def test_a_bootstrap_that_was_mended_has_a_template_again(start: Start, tmp_path
         return bool(result(process.run(call=J + "is_forked")))
 
     eventually(is_forked)
+
+
+def test_a_folder_behind_a_link_that_leads_elsewhere_is_a_change(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to("1")
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+    process = start(tmp_path, cwd=str(tmp_path / "current"))
+    process.wait_for("template", None)
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+    (tmp_path / "next").symlink_to("2")
+    (tmp_path / "next").rename(tmp_path / "current")
+    number = process.start(call=J + "add", args=[1, 2])
+    assert process.wait_for_one(["stale", number], ["exited", number])[0] == "stale"
+
+
+def test_a_job_finds_out_for_itself_where_links_lead(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path, "realpath('/proc/self/status');")
+    process.wait_for("template", None)
+    found = result(process.run(call="realpath", args=["/proc/self/status"]))
+    assert found.split("/")[2] != str(template_of(process))
+
+
+@pytest.mark.parametrize("handler", ["throw new ErrorException($message)", "return true"])
+def test_a_handler_of_the_bootstrap_s_changes_nothing(start: Start, tmp_path: Path, handler: str) -> None:
+    process = start(tmp_path, f"set_error_handler(function (int $level, string $message) {{ {handler}; }});")
+    process.wait_for("template", None)
+    ending = process.run(call=J + "add", args=[1, 2], cwd="/no/such/folder")
+    assert (ending["status"], report(ending)["error"]["message"]) == (
+        126, "cannot enter folder '/no/such/folder': No such file or directory",
+    )  # fmt: skip
 
 
 def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(start: Start, tmp_path: Path) -> None:

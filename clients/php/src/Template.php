@@ -75,12 +75,13 @@ final class Template
             ob_end_clean(); // what the bootstrap has printed is no job's
         }
         $this->serves = true;
-        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class, Last::class]); // else each job would
+        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class, Last::class, Silence::class]); // else each job would
         gc_collect_cycles();
         error_clear_last();
         $this->kernel->keepFromDestructors();
         $this->resources = get_resources();
         self::say(['ready' => get_included_files()]);
+        clearstatcache(true); // where links lead is for each job to find out: `current`, and /proc/self
         while ([, $given] = $this->kernel->receive(self::CHANNEL) ?? [null, null]) {
             if ($given === null) {
                 break;
@@ -114,7 +115,6 @@ final class Template
             $this->kernel->end(1);
         }
         $this->kernel->forgetShutdownFunctions();
-        clearstatcache(true, '/proc/self');
         mt_srand(random_int(0, PHP_INT_MAX));
         $packed = $this->kernel->read(self::ORDERS, self::ROOM);
         if ($packed === '') {
@@ -143,8 +143,12 @@ final class Template
             $this->kernel->give($plan['stdin'], 0);
         }
         $worker = Worker::of($plan, fn () => Last::of($this->kernel, $this->end(...)));
-        if (isset($plan['cwd']) && !@chdir($plan['cwd'])) {
-            $worker->refuseFolder($plan['cwd']);
+        if (isset($plan['cwd'])) {
+            Silence::begin();
+            $entered = chdir($plan['cwd']);
+            $said = Silence::said();
+            Silence::end();
+            $entered || $worker->refuseFolder($plan['cwd'], $said);
         }
         return $worker;
     }
@@ -177,7 +181,7 @@ final class Template
     private function checkSurroundings(): void
     {
         $after = self::surroundings();
-        foreach (array_diff($after, $this->before) as $what) {
+        foreach (array_diff_assoc($after, $this->before) as $what) {
             $this->refuse("its bootstrap leaves {$what}");
         }
     }
@@ -186,9 +190,10 @@ final class Template
     private static function surroundings(): array
     {
         $found = [];
+        Silence::begin(); // a handler of the bootstrap's may throw, even behind an @
         $own = '/proc/' . getmypid(); // not /proc/self: PHP would remember for all jobs where that leads
         foreach (scandir("{$own}/fd") ?: [] as $fd) {
-            $name = $fd[0] === '.' ? false : @readlink("{$own}/fd/{$fd}");
+            $name = $fd[0] === '.' ? false : readlink("{$own}/fd/{$fd}"); // of scandir's own there is nothing left
             if ($name !== false && !str_starts_with($name, '/proc/')) {
                 $found["fd {$fd}"] = "open: {$name}";
             }
@@ -198,10 +203,11 @@ final class Template
                 $found["task {$task}"] = "a thread running ({$task}), which a fork does not copy";
             }
         }
-        $children = (string) @file_get_contents("{$own}/task/" . getmypid() . '/children');
+        $children = (string) file_get_contents("{$own}/task/" . getmypid() . '/children');
         foreach (preg_split('/\s+/', $children, -1, PREG_SPLIT_NO_EMPTY) ?: [] as $child) {
             $found["child {$child}"] = "a process running ({$child})";
         }
+        Silence::end();
         return $found;
     }
 

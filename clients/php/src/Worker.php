@@ -75,9 +75,9 @@ final class Worker
     }
 
     /** Report that the folder in which the job is to run cannot be entered, and end as child.py does. */
-    public function refuseFolder(string $folder): never
+    public function refuseFolder(string $folder, string $said): never
     {
-        $why = strtr(error_get_last()['message'] ?? '', ['chdir(): ' => '']);
+        $why = preg_replace('/^chdir\(\): | \(errno \d+\)$/', '', $said);
         $this->report(['error' => self::error('FolderError', "cannot enter folder '{$folder}': {$why}", '')]);
         exit(self::NOT_RUNNABLE);
     }
