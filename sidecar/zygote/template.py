@@ -21,6 +21,10 @@ from math import inf
 from os import (
     O_CLOEXEC,
     O_RDWR,
+    P_PID,
+    WEXITED,
+    WNOHANG,
+    WNOWAIT,
     _exit,
     chdir,
     close,
@@ -38,6 +42,7 @@ from os import (
     set_inheritable,
     setsid,
     stat,
+    waitid,
     waitpid,
     write,
 )  # fmt: skip
@@ -67,6 +72,8 @@ if TYPE_CHECKING:
     Waiting = tuple[Key, float, float, Order]  # an attempt that is to begin: key, timeout, grace (seconds), order
 
 AHEAD = 3  # spares that are there or asked for
+# Opcache would share its memory among the jobs, and never look at a file again: a request, to it, begins with a start.
+_SETTINGS = ("-d", "ffi.enable=1", "-d", "opcache.enable_cli=0")
 _CHANNEL = 4  # the template's descriptor
 _ROOM = 256 * 1024
 _PID = Struct("q")
@@ -92,6 +99,7 @@ class Template:
         self.reason: str | None = None  # why it is no more, or never was
         self.retry = 0.0  # when the next one may be tried, on the monotonic clock
         self.files: Files | None = None  # what it has loaded, PHP tells that without the links on the way
+        self.paths: set[str] = set()
         self.found = _found(record)
         self.asked: deque[tuple[int, int, int]] = deque()  # our ends: output, report, orders
         self.waiting: deque[Waiting] = deque()  # attempts that want a spare
@@ -196,20 +204,29 @@ class Template:
                 packet = b""
             if not packet:
                 return self.end("it has ended, see the daemon's log" if self.ready else "it has not come up")
-            if self.ready:
-                if not self._named(_PID.unpack(packet)[0]):
-                    return self.end("it cannot fork")
-            else:
-                about = _unpack(packet)
-                if "unsafe" in about:
-                    return self.end(about["unsafe"])
-                if not self._loaded(about["ready"]):
-                    return self.end("what it loads is written while it loads it")
+            try:
+                reason = self._answered(packet)
+            except (ValueError, LookupError, TypeError, AttributeError):  # a bootstrap may write there too
+                reason = "it says what makes no sense"
+            if reason is not None:
+                return self.end(reason)
         self._expect_an_answer()
 
-    def _loaded(self, paths: list[str]) -> bool:
-        spelled = {self.record[name] for name in ("bootstrap", "worker") if name in self.record}  # a link may be turned
-        self.files = Files({*paths, *spelled}, set(), self.began)
+    def _answered(self, packet: bytes) -> str | None:
+        if self.ready:
+            if len(packet) != _PID.size:
+                raise ValueError(packet)
+            return None if self._named(_PID.unpack(packet)[0]) else "it cannot fork"
+        about = _unpack(packet)
+        if "loaded" in about:
+            self.paths.update(about["loaded"])
+            return None
+        if "unsafe" in about:
+            return str(about["unsafe"])
+        return None if about["ready"] and self._loaded() else "what it loads is written while it loads it"
+
+    def _loaded(self) -> bool:
+        self.files = Files(self.paths, set(), self.began)
         if self.files.changed:
             return False
         self.ready = True
@@ -240,6 +257,7 @@ class Template:
         try:
             if pid <= 0:
                 raise ChildProcessError("no process")
+            waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)  # raises for one that is not ours
             pidfd = pidfd_open(pid)
         except OSError:  # out of processes: nothing is there, and whoever waits is begun another way
             for fd in (output, report, orders):
@@ -310,7 +328,7 @@ def _become(record: dict[str, Any], channel: int) -> NoReturn:
         chdir(record.get("cwd", "/"))
         for number in (SIGPIPE, SIGXFSZ):
             signal(number, SIG_DFL)
-        words = [record["interpreter"], *OPTIONS, "-d", "ffi.enable=1", record["worker"], "template"]
+        words = [record["interpreter"], *OPTIONS, *_SETTINGS, record["worker"], "template"]
         execve(words[0], words, environ)
     finally:
         _exit(1)

@@ -62,6 +62,12 @@ def template_of(process: ZygoteProcess) -> int:
     return eventually(find)[0]  # the oldest: its children have its channel for a moment
 
 
+def is_stale(process: ZygoteProcess) -> bool:
+    """Say whether a job is turned away for a change; it is looked for when the last look is some milliseconds old."""
+    number = process.start(call=J + "add", args=[1, 2])
+    return process.wait_for_one(["stale", number], ["exited", number])[0] == "stale"
+
+
 def _channel(pid: int) -> str:
     try:
         return os.readlink(f"/proc/{pid}/fd/4")
@@ -82,6 +88,8 @@ def _channel(pid: int) -> str:
         ("exit(0);", "its bootstrap ended by exit()"),
         ("trigger_error('broken', E_USER_ERROR);", "its bootstrap ended by broken"),
         ("touch(__FILE__);", "written while it loads it"),
+        ("if (pcntl_fork() > 0) { usleep(100_000); }", "leaves a process running"),
+        ("file_put_contents('php://fd/4', 'nonsense');", "makes no sense"),
     ],
 )
 def test_a_bootstrap_that_cannot_be_shared_is_loaded_by_each_job(
@@ -101,6 +109,45 @@ def test_a_php_without_ffi_has_none(start: Start, tmp_path: Path) -> None:
     assert "a php that cannot be forked from" in process.wait_for("template")[1]
     process.in_spares = False
     assert result(process.run(call=J + "add", args=[1, 2])) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("-d disable_functions=putenv", "disables putenv"),
+        ("-d disable_functions=ini_set,chdir", "disables chdir, ini_set"),
+        ("-d session.auto_start=1 -d session.save_path=/tmp", "leaves a session open"),
+        ("-d opcache.preload=/dev/null", "has opcache.preload"),
+        ("-d variables_order=GPC", None),
+    ],
+)
+def test_a_php_ini_of_its_own_way_costs_no_job(start: Start, tmp_path: Path, words: str, reason: str | None) -> None:
+    php = tmp_path / "php"
+    php.write_text(f'#!/bin/sh\nexec {PHP} {words} "$@"\n')
+    php.chmod(0o755)
+    process = start(tmp_path, interpreter=str(php))
+    process.in_spares = False
+    said = process.wait_for("template")[1]
+    assert said is None if reason is None else reason in said
+    assert result(process.run(call=J + "add", args=[1, 2], env={"A": "b"})) == 3
+
+
+def test_a_child_that_the_bootstrap_forks_serves_no_job(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path, "if (pcntl_fork() > 0) { pcntl_wait($status); }")
+    process.wait_for("template", None)
+    assert result(process.run(call=J + "add", args=[1, 2])) == 3
+
+
+def test_thousands_of_files_may_be_loaded(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / ("f" * 100)
+    folder.mkdir()
+    for number in range(2500):
+        (folder / f"{number}.php").write_text("<?php")
+        os.utime(folder / f"{number}.php", (1, 1))
+    process = start(tmp_path, f"for ($n = 0; $n < 2500; $n++) {{ require '{folder}/' . $n . '.php'; }}")
+    process.wait_for("template", None)
+    (folder / "2400.php").touch()
+    eventually(lambda: is_stale(process))
 
 
 # What its jobs share, and what they do not.
@@ -223,12 +270,7 @@ def test_what_changed_on_the_disk_is_what_no_job_runs(start: Start, tmp_path: Pa
     process.wait_for("template", None)
     assert result(process.run(call=J + "add", args=[1, 2])) == 3
     (tmp_path / "bootstrap.php").write_text("<?php function another(): int { return 7; }")
-
-    def is_stale() -> bool:  # looked at when the last look is some milliseconds old
-        number = process.start(call=J + "add", args=[1, 2])
-        return process.wait_for_one(["stale", number], ["exited", number])[0] == "stale"
-
-    eventually(is_stale)
+    eventually(lambda: is_stale(process))
 
 
 def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
@@ -294,6 +336,20 @@ def test_a_handler_of_the_bootstrap_s_changes_nothing(start: Start, tmp_path: Pa
     assert (ending["status"], report(ending)["error"]["message"]) == (
         126, "cannot enter folder '/no/such/folder': No such file or directory",
     )  # fmt: skip
+
+
+def test_a_file_that_changed_is_read_anew_also_where_opcache_is_on(start: Start, tmp_path: Path) -> None:
+    php = tmp_path / "php"
+    php.write_text(f'#!/bin/sh\nexec {PHP} -d opcache.enable_cli=1 "$@"\n')
+    php.chmod(0o755)
+    process = start(tmp_path, interpreter=str(php))
+    process.wait_for("template", None)
+    process.in_spares = False
+    for number in (1, 2):
+        (tmp_path / "next.php").write_text(f"<?php return {number};")
+        os.utime(tmp_path / "next.php", (number, number))  # opcache takes nothing that is new
+        (tmp_path / "next.php").rename(tmp_path / "late.php")
+        assert result(process.run(call=J + "include_broken", args=[str(tmp_path / "late.php")])) == number
 
 
 def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(start: Start, tmp_path: Path) -> None:

@@ -23,11 +23,14 @@ final class Template
     private const REPORT = 3;
     private const ORDERS = 4;
     private const ROOM = 64 * 1024;
+    private const PATHS = 500; // in one packet
+    private const NEEDED = ['chdir', 'get_included_files', 'get_resources', 'ini_set', 'mt_srand', 'putenv'];
 
     /** The file to require before the jobs. */
     public readonly ?string $bootstrap;
 
     private readonly int $unbegun; // bytes of the mark that a spare's report begins with
+    private readonly int $pid;
     private readonly int $parent;
     private readonly int $exitStatus;
     /** @var array<int, resource> */
@@ -42,6 +45,7 @@ final class Template
         $given = Msgpack::decode($packed);
         $this->bootstrap = $given['bootstrap'] ?? null;
         $this->unbegun = $given['unbegun'];
+        $this->pid = (int) getmypid();
         $this->parent = $kernel->parent();
         $this->exitStatus = $kernel->findExitStatus();
         $this->before = self::surroundings();
@@ -52,10 +56,22 @@ final class Template
     public static function begin(): self
     {
         try {
+            self::checkPhp();
             return new self(new Kernel(self::ROOM));
         } catch (Throwable $error) { // no FFI, or another PHP than it knows
             self::say(['unsafe' => "a php that cannot be forked from: {$error->getMessage()}"]);
             exit(1);
+        }
+    }
+
+    private static function checkPhp(): void
+    {
+        $missing = array_filter(self::NEEDED, static fn (string $name): bool => !function_exists($name));
+        if ($missing !== []) {
+            throw new \RuntimeException('its php.ini disables ' . implode(', ', $missing));
+        }
+        if ((string) ini_get('opcache.preload') !== '') { // part of opcache, which the jobs must not share
+            throw new \RuntimeException('its php.ini has opcache.preload');
         }
     }
 
@@ -70,17 +86,24 @@ final class Template
     /** Fork spares until the zygote has enough; returns in each of them, when it knows its job. */
     public function serve(): Worker
     {
+        if (getmypid() !== $this->pid) { // a child that the bootstrap has forked
+            $this->kernel->end(0);
+        }
         $this->checkSurroundings();
         while (ob_get_level() > 0) {
             ob_end_clean(); // what the bootstrap has printed is no job's
         }
         $this->serves = true;
-        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class, Last::class, Silence::class]); // else each job would
+        // Else each job would compile them.
+        array_map(class_exists(...), [Worker::class, Target::class, Bytes::class, Last::class, Silence::class]);
         gc_collect_cycles();
         error_clear_last();
         $this->kernel->keepFromDestructors();
         $this->resources = get_resources();
-        self::say(['ready' => get_included_files()]);
+        foreach (array_chunk(get_included_files(), self::PATHS) as $paths) {
+            self::say(['loaded' => $paths]);
+        }
+        self::say(['ready' => true]);
         clearstatcache(true); // where links lead is for each job to find out: `current`, and /proc/self
         while ([, $given] = $this->kernel->receive(self::CHANNEL) ?? [null, null]) {
             if ($given === null) {
@@ -135,7 +158,7 @@ final class Template
                 $_ENV[$name] = $value;
             }
         }
-        $GLOBALS['argv'] = $_SERVER['argv'] = array_slice($_SERVER['argv'], 0, 1);
+        $GLOBALS['argv'] = $_SERVER['argv'] = array_slice(get_included_files(), 0, 1);
         $GLOBALS['argc'] = $_SERVER['argc'] = 1;
         $_SERVER['REQUEST_TIME_FLOAT'] = microtime(true);
         $_SERVER['REQUEST_TIME'] = (int) $_SERVER['REQUEST_TIME_FLOAT'];
@@ -171,7 +194,7 @@ final class Template
 
     private function endedEarly(): void
     {
-        if (!$this->serves) {
+        if (!$this->serves && getmypid() === $this->pid) {
             $last = error_get_last();
             $why = ($last['type'] ?? 0) & Worker::FATAL ? $last['message'] : 'exit()';
             $this->refuse("its bootstrap ended by {$why}");
@@ -180,6 +203,9 @@ final class Template
 
     private function checkSurroundings(): void
     {
+        if (function_exists('session_status') && session_status() === PHP_SESSION_ACTIVE) {
+            $this->refuse('its bootstrap leaves a session open');
+        }
         $after = self::surroundings();
         foreach (array_diff_assoc($after, $this->before) as $what) {
             $this->refuse("its bootstrap leaves {$what}");

@@ -45,7 +45,7 @@ final class Worker
     {
         $this->bootstrap = $plan['bootstrap'] ?? null;
         if (!ini_get('error_log')) {
-            ini_set('log_errors', '0'); // the log would be stderr, where the same message stands already
+            self::set('log_errors', '0'); // the log would be stderr, where the same message stands already
         }
         register_shutdown_function($this->end(...));
     }
@@ -133,7 +133,7 @@ final class Worker
         if ($this->told) {
             return;
         }
-        ini_set('memory_limit', '-1'); // it may be what ended the job; PHP has thrown away open buffers by then
+        self::set('memory_limit', '-1'); // it may be what ended the job; PHP has thrown away open buffers by then
         $last = error_get_last();
         if ($last !== null && ($last['type'] & self::FATAL) !== 0) {
             $place = "{$last['file']}({$last['line']})";
@@ -143,6 +143,11 @@ final class Worker
         } else {
             $this->returned(null);
         }
+    }
+
+    private static function set(string $name, string $value): void
+    {
+        function_exists('ini_set') && ini_set($name, $value); // a php.ini may disable it
     }
 
     /**
