@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from ..conftest import StartDaemon
@@ -455,3 +458,32 @@ def test_deferred_work_that_is_run_by_hand_throws(tmp_path: Path) -> None:
 def test_the_function_is_a_short_way(shared_daemon: Daemon) -> None:
     code = f"say(Sidecar\\submit('operator:add', [1, 2], runtime: {PYTHON}, timeout: 20)->result(20));"
     assert said(code, shared_daemon.variables) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda number: [1, None, None, {"ack": "synced"}],  # without a number there are errors only
+        lambda number: [1, number + 1, None, {"ack": "synced"}],
+        lambda number: [1, number, None, None],
+        lambda number: [1, number, None, {"ack": 5}],
+    ],
+)
+@pytest.mark.parametrize("call", ["run(['true'])", "submitAll([['strlen', ['x']]])"])
+def test_no_answer_is_made_up(tmp_path: Path, answer: Callable[[int], list[object]], call: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        code = f"""
+            $client = (new Client)->options(ack: 'stored', deadline: 1.0, on_unavailable: 'throw');
+            try {{ $client->{call}; say('taken'); }} catch (SidecarException $error) {{ say($error::class); }}
+        """
+        script = Script(code, {"SIDECAR_RUNTIME_DIR": str(tmp_path)})
+        connection, _ = listener.accept()
+        with connection:
+            size = int.from_bytes(connection.recv(4), "big")
+            number = msgpack.unpackb(connection.recv(size, socket.MSG_WAITALL))[1]
+            reply = msgpack.packb(answer(number))
+            connection.sendall(len(reply).to_bytes(4, "big") + reply)
+            assert script.heard().rpartition("\\")[2] in ("TimedOut", "ProtocolViolation")
+    script.close()

@@ -212,7 +212,8 @@ final class Control
     /** @param list<mixed> $message */
     private static function answers(array $message, int $number): bool
     {
-        return $message[0] === self::REPLY && in_array($message[1], [$number, null], true);
+        [$kind, $to] = $message;
+        return $kind === self::REPLY && ($to === $number || $to === null && $message[2] !== null); // null: an error
     }
 
     private function write(string $data, string $verb, ?float $ends): bool

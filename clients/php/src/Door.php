@@ -18,6 +18,7 @@ declare(strict_types=1);
 namespace Sidecar;
 
 use Sidecar\Exception\ConnectionFailed;
+use Sidecar\Exception\ProtocolViolation;
 use Sidecar\Exception\TimedOut;
 
 final class Door
@@ -79,7 +80,7 @@ final class Door
         $options = $parcels[0][2] ?? [];
         $ends = Clock::now() + ($options['deadline'] ?? Terms::DEADLINE);
         try {
-            return array_column($this->control()->requestAll('submit', $params, $ends), 'ack');
+            return array_map(self::ack(...), $this->control()->requestAll('submit', $params, $ends));
         } catch (ConnectionFailed | TimedOut $problem) {
             $policy = $options['on_unavailable'] ?? 'spool'; // some may have come through: twice is once, by the id
             return array_map(fn (array $parcel): string => $this->withoutDaemon(
@@ -104,7 +105,13 @@ final class Door
 
     private function byStream(string $message, string $ack, float $ends): string
     {
-        return $this->control()->request('submit', self::params($message, $ack), $ends)['ack'];
+        return self::ack($this->control()->request('submit', self::params($message, $ack), $ends));
+    }
+
+    private static function ack(mixed $result): string
+    {
+        $ack = is_array($result) ? $result['ack'] ?? null : null;
+        return is_string($ack) ? $ack : throw new ProtocolViolation('cannot read answer: a submit without an ack');
     }
 
     private static function params(string $message, string $ack): string
