@@ -46,6 +46,7 @@ final class JobStatus
     /** Read what the daemon said. */
     public static function of(mixed $map): self
     {
+        Silence::begin(); // of what is missing in nonsense PHP would warn
         try {
             return new self(
                 $map['id'],
@@ -72,6 +73,8 @@ final class JobStatus
             );
         } catch (\Error $error) {
             throw new ProtocolViolation("cannot read status: {$error->getMessage()}", 0, $error);
+        } finally {
+            Silence::end();
         }
     }
 
