@@ -283,3 +283,16 @@ function is_forked(): bool
 {
     return str_ends_with(file_get_contents('/proc/' . getmypid() . '/cmdline'), "template\0");
 }
+
+/** Hand a job to Python from within a job in PHP. */
+function ask_python(string $runtime, string $interpreter, int $number): array
+{
+    $client = new \Sidecar\Client($runtime);
+    $job = $client->submit(
+        'builtins:pow',
+        [$number, 2],
+        ack: 'stored',
+        runtime: ['kind' => 'python', 'interpreter' => $interpreter],
+    );
+    return [$job->result(20), $job->id];
+}

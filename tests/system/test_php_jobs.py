@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.client import JobFailed, Options, connect
+from sidecar.client import Handle, JobFailed, Options, connect
 from tests.conftest import StartDaemon
 from tests.daemon_process import Daemon
 from tests.php.runtime import PHP, WORKER, needs_php, record
@@ -29,6 +30,13 @@ def test_a_python_application_submits_a_php_job_and_has_its_result(client: Optio
     assert handle.result(timeout=20) == "42 to you"
     status = handle.status()
     assert (status.target, status.outcome, len(status.attempts)) == ("Jobs\\Mail::send", "succeeded", 1)
+
+
+def test_jobs_hand_off_from_one_language_to_the_other_and_back(client: Options, shared_daemon: Daemon) -> None:
+    handle = client.submit("Jobs\\ask_python", str(shared_daemon.runtime), sys.executable, 12)
+    squared, id = handle.result(timeout=30)
+    assert squared == 144
+    assert Handle(id, door=client.door).status().target == "builtins:pow"
 
 
 @pytest.mark.parametrize(
