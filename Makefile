@@ -11,8 +11,8 @@
 
 PYTHON ?= python3
 TESTS ?= tests
-# Two tests at a time: half of what the suite takes is waiting, for deadlines and for pauses that are to be long.
-PYTEST := -m pytest --numprocesses 2 --dist worksteal
+# Three tests at a time: half of what the suite takes is waiting, for deadlines and for pauses that are to be long.
+PYTEST := -m pytest --numprocesses 3 --dist worksteal
 VENV := .venv
 OLDEST := .venv-oldest
 PIP_FLAGS := --quiet --disable-pip-version-check
