@@ -12,7 +12,8 @@
 PYTHON ?= python3
 TESTS ?= tests
 # Three tests at a time: half of what the suite takes is waiting, for deadlines and for pauses that are to be long.
-PYTEST := -m pytest --numprocesses 3 --dist worksteal
+WORKERS ?= 3
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist worksteal
 VENV := .venv
 OLDEST := .venv-oldest
 PIP_FLAGS := --quiet --disable-pip-version-check

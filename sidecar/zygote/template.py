@@ -200,6 +200,8 @@ class Template:
                 packet = self.sock.recv(_ROOM)
             except BlockingIOError:
                 break
+            except ConnectionResetError:  # it ended without reading all that we sent; what it said comes next
+                continue
             except OSError:
                 packet = b""
             if not packet:
