@@ -404,6 +404,7 @@ def test_who_may_not_is_told_so_and_nothing_is_spooled(daemon: Daemon) -> None:
     reason, message = said(code, daemon.variables)
     assert reason == "not_allowed"
     assert "its permissions keep user 12345 out" in message
+    assert message.endswith("run a `sidecar serve` of your own, as that user")  # for its owner alone: no group would help
 
 
 def test_a_forked_child_opens_its_own_connection(daemon: Daemon) -> None:

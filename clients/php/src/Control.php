@@ -25,8 +25,6 @@ final class Control
     private const CHUNK = 64 * 1024;
     private const AT_ONCE = 256; // requests in one write
     private const EAGAIN = 11;
-    private const ENOENT = 2;
-    private const ENOTDIR = 20;
     private const PAUSE = 5_000; // µs until a full backlog is tried again
     private const LOOK = 0.1; // seconds until a daemon that went away is looked for again
     private const PATIENCE = 60.0; // seconds to look for one that was there
@@ -136,7 +134,7 @@ final class Control
     public function close(): void
     {
         if ($this->socket !== null) {
-            $this->owner === getmypid() && fclose($this->socket);
+            fclose($this->socket);
             $this->socket = null;
         }
     }
@@ -154,31 +152,24 @@ final class Control
     /** @return resource */
     private function connected(float $until)
     {
-        $paths = Where::sockets('control.sock', $this->runtimeDir);
-        foreach ($paths as $path) {
-            do {
-                $left = max(0.001, min(60.0, $until - Clock::now()));
-                Silence::begin();
-                $socket = stream_socket_client("unix://{$path}", $errno, $error, $left);
-                Silence::end();
-                if ($socket !== false) {
-                    stream_set_chunk_size($socket, self::CHUNK);
-                    return $socket;
-                }
-                $busy = $errno === self::EAGAIN; // its backlog is full: PHP does not wait, whatever the timeout
-                $busy && usleep(self::PAUSE);
-            } while ($busy && Clock::now() < $until);
-            if ($busy) {
-                throw new TimedOut("cannot reach sidecar: {$path} takes no connection in time, the daemon is busy");
-            }
-            if ($errno !== self::ENOENT && $errno !== self::ENOTDIR) {
-                throw Handoff::refusal($path, $errno, $error);
-            }
+        $try = fn (string $path, mixed &$errno, mixed &$error): mixed => self::tried($path, $until, $errno, $error);
+        return Where::connect('control.sock', $this->runtimeDir, $try);
+    }
+
+    /** @return resource|false */
+    private static function tried(string $path, float $until, ?int &$errno, ?string &$error)
+    {
+        do {
+            $left = max(0.001, min(60.0, $until - Clock::now()));
+            $socket = stream_socket_client("unix://{$path}", $errno, $error, $left);
+            $busy = $socket === false && $errno === self::EAGAIN; // its backlog is full: PHP waits for no timeout
+            $busy && usleep(self::PAUSE);
+        } while ($busy && Clock::now() < $until);
+        if ($busy) {
+            throw new TimedOut("cannot reach sidecar: {$path} takes no connection in time, the daemon is busy");
         }
-        throw new ConnectionFailed(
-            'cannot reach sidecar: no control.sock in ' . implode(' or ', array_map('dirname', $paths))
-            . ', is `sidecar serve` running?'
-        );
+        $socket && stream_set_chunk_size($socket, self::CHUNK);
+        return $socket;
     }
 
     /** @return array{int, int|null, mixed, mixed}|null the reply; null when the connection ended before it */

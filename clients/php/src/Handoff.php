@@ -21,14 +21,11 @@ final class Handoff
     public const FULL = 'full';
     public const OVERSIZE = 'oversize';
 
-    private const ENOENT = 2;
-    private const EACCES = 13;
-    private const EPERM = 1;
-    private const ENOTDIR = 20;
     private const EMSGSIZE = 90;
 
     /** @var resource|null */
     private $socket = null;
+    private string $path = '';
 
     public function __construct(private readonly ?string $runtimeDir)
     {
@@ -43,7 +40,6 @@ final class Handoff
     public function push(string $message): string
     {
         for ($last = false;; $last = true) {
-            $fresh = $this->socket === null;
             $socket = $this->socket ??= $this->open();
             Silence::begin();
             $written = fwrite($socket, $message);
@@ -60,9 +56,8 @@ final class Handoff
             }
             $said = Silence::said();
             $this->close();
-            // What a request of the past has left open may be of the past in turn: only a fresh one proves anything.
-            if ($last && $fresh) {
-                throw self::failure($said);
+            if ($last) { // the first may have been a socket of an earlier request: a fresh one alone proves anything
+                throw Where::refusal($this->path, $errno, $said);
             }
         }
     }
@@ -96,44 +91,16 @@ final class Handoff
     /** @return resource */
     private function open()
     {
-        $paths = Where::sockets('handoff.sock', $this->runtimeDir);
-        foreach ($paths as $path) {
-            Silence::begin();
-            $flags = STREAM_CLIENT_CONNECT | STREAM_CLIENT_PERSISTENT;
-            $socket = stream_socket_client("udg://{$path}", $errno, $error, 1.0, $flags);
-            if ($socket !== false) {
-                stream_set_blocking($socket, false);
-            }
-            Silence::end();
-            if ($socket !== false) {
-                return $socket;
-            }
-            if ($errno !== self::ENOENT && $errno !== self::ENOTDIR) {
-                throw self::refusal($path, $errno, $error);
-            }
-        }
-        throw new ConnectionFailed(
-            'cannot reach sidecar: no handoff.sock in ' . implode(' or ', array_map('dirname', $paths))
-            . ', is `sidecar serve` running?'
-        );
+        return Where::connect('handoff.sock', $this->runtimeDir, $this->tried(...));
     }
 
-    /** Make the error for a socket that cannot be connected to. */
-    public static function refusal(string $path, int $errno, string $error): ConnectionFailed|Rejected
+    /** @return resource|false */
+    private function tried(string $path, ?int &$errno, ?string &$error)
     {
-        if ($errno === self::EACCES || $errno === self::EPERM) {
-            $cure = Where::isForAGroup($path)
-                ? 'join the group of the socket and restart the web server after joining it'
-                : 'run a `sidecar serve` of your own, as that user';
-            return new Rejected('not_allowed', "cannot use {$path}: its permissions keep user " . Where::uid()
-                . " out, {$cure}");
-        }
-        return new ConnectionFailed("cannot reach sidecar: {$path}: {$error}, is `sidecar serve` running?");
-    }
-
-    private static function failure(string $said): ConnectionFailed|Rejected
-    {
-        $errno = preg_match('/errno=(\d+)/', $said, $found) === 1 ? (int) $found[1] : 0;
-        return self::refusal('its socket', $errno, $said);
+        $this->path = $path;
+        $flags = STREAM_CLIENT_CONNECT | STREAM_CLIENT_PERSISTENT;
+        $socket = stream_socket_client("udg://{$path}", $errno, $error, 1.0, $flags);
+        $socket && stream_set_blocking($socket, false);
+        return $socket;
     }
 }

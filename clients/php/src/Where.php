@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Where the daemon's sockets and its spool may be: the folders of PROTOCOL.md, best first.
+ * Where the daemon's sockets and its spool may be: the folders of PROTOCOL.md, best first; and why one is not reached.
  *
  * Under PHP-FPM the environment is empty unless the pool passes it on (`env[SIDECAR_RUNTIME_DIR] = …`). Nothing is
  * looked at that connecting tells as well: `open_basedir` forbids the look, but not the connection.
@@ -11,16 +11,66 @@ declare(strict_types=1);
 
 namespace Sidecar;
 
+use Sidecar\Exception\ConnectionFailed;
+use Sidecar\Exception\Rejected;
+
 final class Where
 {
+    private const EPERM = 1;
+    private const ENOENT = 2;
+    private const EACCES = 13;
+    private const ENOTDIR = 20;
     private const PATH_MAX = 107; // bytes of a socket's path; PHP would cut the rest off
+
+    /**
+     * Return a connection to the first folder's socket that is there. `$connect` tries one path: it returns the stream,
+     * or false with errno and text set.
+     *
+     * @param callable(string, ?int, ?string): (resource|false) $connect
+     * @return resource
+     * @throws ConnectionFailed|Rejected
+     */
+    public static function connect(string $name, ?string $runtimeDir, callable $connect)
+    {
+        $paths = self::sockets($name, $runtimeDir);
+        foreach ($paths as $path) {
+            $errno = $error = null;
+            Silence::begin();
+            try {
+                $socket = $connect($path, $errno, $error);
+            } finally {
+                Silence::end();
+            }
+            if ($socket !== false) {
+                return $socket;
+            }
+            if ($errno !== self::ENOENT && $errno !== self::ENOTDIR) {
+                throw self::refusal($path, (int) $errno, (string) $error);
+            }
+        }
+        $folders = implode(' or ', array_map('dirname', $paths));
+        throw new ConnectionFailed("cannot reach sidecar: no {$name} in {$folders}, is `sidecar serve` running?");
+    }
+
+    /** Make the error for a socket that cannot be used. */
+    public static function refusal(string $path, int $errno, string $error): ConnectionFailed|Rejected
+    {
+        if ($errno === self::EACCES || $errno === self::EPERM) {
+            $cure = self::isForAGroup($path)
+                ? 'join the group of the socket and restart the web server after joining it'
+                : 'run a `sidecar serve` of your own, as that user';
+            $uid = self::uid();
+            return new Rejected('not_allowed', "cannot use {$path}: its permissions keep user {$uid} out, {$cure}");
+        }
+        return new ConnectionFailed("cannot reach sidecar: {$path}: {$error}, is `sidecar serve` running?");
+    }
 
     /**
      * Return the paths at which the socket may be, best first.
      *
      * @return list<string>
      */
-    public static function sockets(string $name, ?string $runtimeDir): array
+    private static function sockets(string $name, ?string $runtimeDir): array
     {
         $paths = [];
         foreach (self::folders($runtimeDir) as $folder) {
@@ -91,7 +141,7 @@ final class Where
     }
 
     /** Say whether there is a group that may use what is at a path; false where nobody but its owner may. */
-    public static function isForAGroup(string $path): bool
+    private static function isForAGroup(string $path): bool
     {
         Silence::begin();
         $status = stat($path) ?: stat(dirname($path));
