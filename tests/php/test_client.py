@@ -152,6 +152,7 @@ def test_what_is_wrong_is_said_at_the_caller_s_line(shared_daemon: Daemon) -> No
             fn () => $client->run(['ls'], env: ['A=' => 'x']),
             fn () => $client->submit('f', [new DateTime]),
             fn () => $client->job('nonsense'),
+            fn () => $client->submit('time:time', runtime: ['kind' => 'python'], on_unavailable: 'inline'),
         ];
         foreach ($wrong as $do) {
             try { $do(); $messages[] = 'taken'; }
@@ -164,7 +165,7 @@ def test_what_is_wrong_is_said_at_the_caller_s_line(shared_daemon: Daemon) -> No
         messages,
         ["without a leading backslash", "rm -rf /", "cannot submit a closure", "a list of strings", "a list of strings",
          "option timeout: it is -1", "option colour", "delay or run_at", "at_most_once forbids", "names without '='",
-         "args[0]: it is DateTime", "as a job id"],
+         "args[0]: it is DateTime", "as a job id", "cannot run inline"],
         strict=True,
     ):  # fmt: skip
         assert part in message
@@ -404,7 +405,8 @@ def test_who_may_not_is_told_so_and_nothing_is_spooled(daemon: Daemon) -> None:
     reason, message = said(code, daemon.variables)
     assert reason == "not_allowed"
     assert "its permissions keep user 12345 out" in message
-    assert message.endswith("run a `sidecar serve` of your own, as that user")  # for its owner alone: no group would help
+    # The socket is for its owner alone, so there is no group to be added to.
+    assert message.endswith("run a `sidecar serve` of your own, as that user")
 
 
 def test_a_forked_child_opens_its_own_connection(daemon: Daemon) -> None:

@@ -166,6 +166,11 @@ final class Client
         $checked = $options === [] ? $this->options : Terms::merge($this->options, Terms::check($options));
         $runtime = isset($checked['runtime']) ? $this->given($checked['runtime']) : $this->record();
         $isPhp = ($checked['runtime']['kind'] ?? 'php') === 'php';
+        if (!$isPhp && ($checked['on_unavailable'] ?? '') === 'inline') {
+            throw new InvalidArgumentException(
+                'cannot use options: what is not PHP cannot run inline here, give another on_unavailable'
+            );
+        }
         $plan = new Plan(['call' => $isPhp ? self::called($call) : $call, 'runtime' => $runtime], $checked, true);
         if ($options === [] && is_string($call)) {
             if (count($this->plans) >= self::PLANS) {
