@@ -272,6 +272,14 @@ def test_names_are_jobs_of_the_daemon(where: str, ack: str, daemon: Daemon, tmp_
     assert [(tmp_path / name).read_text() for name in "abc"] == ["by place", "by name", ""]
 
 
+def test_names_go_by_the_client_that_was_set(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "load.php").write_text(f"<?php function ours() {{ touch('{tmp_path}/done'); }}")
+    client = f"BackgroundProcessing::setClient(new Sidecar\\Client(bootstrap: '{tmp_path}/load.php'));"
+    with placed("cli", daemon.variables, tmp_path) as place:
+        place.run(f"{client} BackgroundProcessing::add('ours'); attempt();")
+    eventually((tmp_path / "done").exists)
+
+
 @needs_fpm
 @pytest.mark.parametrize("where", ["fpm", "cli"])
 def test_all_names_are_written_at_once(where: str, tmp_path: Path) -> None:

@@ -286,11 +286,7 @@ def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
     (tmp_path / "next").symlink_to("r2")
     (tmp_path / "next").rename(tmp_path / "current")
 
-    def is_stale() -> bool:
-        number = process.start(call="release")
-        return process.wait_for_one(["stale", number], ["exited", number])[0] == "stale"
-
-    eventually(is_stale)
+    eventually(lambda: is_stale(process))
     process.stop()
 
 
@@ -374,13 +370,20 @@ def test_spares_are_not_swept_with_what_ended_trees_leave(start: Start, tmp_path
 # How it may end.
 
 
-def test_what_waits_for_it_when_it_is_killed_is_begun_otherwise(start: Start, tmp_path: Path) -> None:
+@pytest.fixture
+def stopped(start: Start, tmp_path: Path) -> tuple[ZygoteProcess, int]:
+    """Give a zygote with three spares, and its template, which makes no more of them."""
     process = start(tmp_path)
     process.wait_for("template", None)
     template = template_of(process)
     eventually(lambda: len(process.spares()) == 3)
     os.kill(template, signal.SIGSTOP)
     process.in_spares = False
+    return process, template
+
+
+def test_what_waits_for_it_when_it_is_killed_is_begun_otherwise(stopped: tuple[ZygoteProcess, int]) -> None:
+    process, template = stopped
     numbers = [process.start(call=J + "add", args=[number, 1]) for number in range(6)]
     assert result(process.ending(numbers[0])) == 1
     os.kill(template, signal.SIGKILL)
@@ -389,13 +392,8 @@ def test_what_waits_for_it_when_it_is_killed_is_begun_otherwise(start: Start, tm
     assert result(process.run(call=J + "add", args=[1, 2])) == 3
 
 
-def test_an_attempt_that_waits_for_it_can_be_stopped(start: Start, tmp_path: Path) -> None:
-    process = start(tmp_path)
-    process.wait_for("template", None)
-    template = template_of(process)
-    eventually(lambda: len(process.spares()) == 3)
-    os.kill(template, signal.SIGSTOP)
-    process.in_spares = False
+def test_an_attempt_that_waits_for_it_can_be_stopped(stopped: tuple[ZygoteProcess, int]) -> None:
+    process, template = stopped
     numbers = [process.start(call=J + "nap") for number in range(4)]  # one more than there are spares
     process.tell("stop", [numbers[3], 1], "cancel")
     ending = process.ending(numbers[3])
