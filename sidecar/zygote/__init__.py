@@ -10,6 +10,7 @@ lose nothing.
     loop.py      the loop: what to do when something happens
     forks.py     from an order to a process, and processes forked ahead of their orders
     attempt.py   one attempt as its zygote sees it
+    outputs.py   what attempts write
     reaper.py    what has ended until it is over: reaped, swept
     tree.py      the end of a process tree
     child.py     from fork to the job's first instruction, and the call itself: the job's side

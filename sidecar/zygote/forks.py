@@ -40,6 +40,42 @@ _SIGKILL = 9
 _REPORT_ROOM = 80 * 1024  # beside a result: an error with its message and traceback
 
 
+class Ends:
+    """What lies between an attempt's process and us: output, report and, for a spare, the pipe of its order.
+
+    Raises OSError with nothing left open when the kernel refuses.
+    """
+
+    __slots__ = ("orders", "output", "reading", "report", "writing")
+
+    def __init__(self, report_limit: int, is_spare: bool) -> None:
+        self.report = self.output = self.writing = self.orders = self.reading = -1
+        try:
+            self.report = report_file(4 + report_limit)
+            self.output, self.writing = pipe2(O_CLOEXEC)
+            set_blocking(self.output, False)
+            if is_spare:
+                pwrite(self.report, UNBEGUN, 0)
+                self.reading, self.orders = pipe2(O_CLOEXEC)
+        except OSError:
+            self.close()
+            raise
+
+    def give(self) -> None:
+        """Close the ends that are the process's, now that it has them."""
+        for fd in (self.reading, self.writing):
+            if fd >= 0:
+                close(fd)
+        self.reading = self.writing = -1
+
+    def close(self) -> None:
+        """Close all: there is no process."""
+        self.give()
+        for fd in (self.report, self.output, self.orders):
+            if fd >= 0:
+                close(fd)
+
+
 class Forks:
     """Makes the processes of attempts, for one runtime and its limits."""
 
@@ -67,45 +103,34 @@ class Forks:
             self.report_limit = result + _REPORT_ROOM
 
     def fork(self, order: Order | None) -> Attempt:
-        """Make pipe, report and process; without an order it is a spare, told later.
+        """Make what lies between us, and the process; without an order it is a spare, told later.
 
         Raises OSError with nothing left open when the kernel refuses.
         """
-        kept: list[int] = []
-        given: list[int] = []
+        ends = Ends(self.report_limit, order is None)
         try:
-            kept.append(report := report_file(4 + self.report_limit))
-            output, writing = pipe2(O_CLOEXEC)
-            kept.append(output)
-            given.append(writing)
-            set_blocking(output, False)
-            reading = orders = -1
-            if order is None:
-                pwrite(report, UNBEGUN, 0)
-                reading, orders = pipe2(O_CLOEXEC)
-                kept.append(orders)
-                given.append(reading)
             pid = fork()
             if pid == 0:
-                run_attempt(order, reading, self.pid, self.null, writing, report, self.runtime or {}, self.result_limit)
-            close(given.pop())  # so that there is a descriptor left: who was forked must not be called unborn
+                reading, writing, report, runtime = ends.reading, ends.writing, ends.report, self.runtime or {}
+                run_attempt(order, reading, self.pid, self.null, writing, report, runtime, self.result_limit)
+            ends.give()  # so that there is a descriptor left: who was forked must not be called unborn
             try:
                 pidfd = pidfd_open(pid)
             except OSError:  # what we cannot watch must not run
                 kill(pid, _SIGKILL)
                 waitpid(pid, 0)
                 raise
-            attempt = Attempt(pid, pidfd, output, report, self.output_limit, self.report_limit)
-            attempt.orders = orders
         except OSError:
-            for fd in kept:
-                close(fd)
+            ends.close()
             raise
-        finally:
-            for fd in given:
-                close(fd)
         if order is not None:
             self.wanted = self.ahead
+        return self.attempt(pid, pidfd, ends)
+
+    def attempt(self, pid: int, pidfd: int, ends: Ends) -> Attempt:
+        """Return the attempt of a process that has its ends."""
+        attempt = Attempt(pid, pidfd, ends.output, ends.report, self.output_limit, self.report_limit)
+        attempt.orders = ends.orders
         return attempt
 
     def fork_ahead(self) -> Attempt | None:

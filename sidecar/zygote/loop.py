@@ -21,6 +21,7 @@ from . import tree
 from .attempt import ESCALATION, KILLED, RUNNING, SPARE, TERMINATED, Attempt, Key, stillborn, unbegun
 from .channel import Channel
 from .forks import Forks
+from .outputs import Outputs
 from .reaper import Reaper
 
 TYPE_CHECKING = False
@@ -52,8 +53,8 @@ class Zygote:
         self.lifeline = lifeline
         self.daemon = channel.sock.fileno()
         self.mains: dict[int, Attempt] = {}  # by the pidfd of the main process
-        self.outputs: dict[int, Attempt] = {}  # by the pipe that is read
         self.running: dict[Key, Attempt] = {}
+        self.outputs = Outputs(self.poll, channel, self.running)
         self.held: dict[Key, list[Any]] = {}
         self.reaper = Reaper(self.running, self.forks.spares, self.end)
         self.alarm = inf  # the earliest deadline or look there may be, on the monotonic clock
@@ -61,7 +62,7 @@ class Zygote:
         self.full = False  # the daemon does not read at present
         self.told: dict[str, Callable[..., None]] = {
             "hello": self.told_hello, "start": self.told_start, "stop": self.told_stop, "kill": self.told_kill,
-            "follow": self.told_follow, "tail": self.told_tail, "recorded": self.told_recorded,
+            "follow": self.outputs.told_follow, "tail": self.outputs.told_tail, "recorded": self.told_recorded,
         }  # fmt: skip
         self.poll.register(self.daemon, EPOLLIN)
         self.poll.register(lifeline, EPOLLIN)
@@ -84,11 +85,8 @@ class Zygote:
                 # An earlier event of this round may have closed it: then no book knows it.
                 if (attempt := self.mains.get(fd)) is not None:
                     self.on_main_gone(attempt)
-                elif (attempt := self.outputs.get(fd)) is not None:
-                    if what & EPOLLIN:
-                        self.on_output(attempt)
-                    else:  # every writer is gone, and all was read
-                        self.close_output(attempt)
+                elif (attempt := self.outputs.of.get(fd)) is not None:
+                    self.outputs.on_event(attempt, what)
                 elif fd == self.daemon:
                     self.on_messages()
                 elif fd == self.lifeline:
@@ -204,18 +202,6 @@ class Zygote:
         if attempt is not None and attempt.stage == TERMINATED:
             self.escalate(attempt)
 
-    def told_follow(self, key: list[int]) -> None:
-        """Send the tail now and whatever is written from now on."""
-        attempt = self.running.get((key[0], key[1]))
-        if attempt is not None:
-            attempt.followed = True
-            self.channel.send(["output", key, *attempt.written()], droppable=True)
-
-    def told_tail(self, key: list[int], ticket: int) -> None:
-        """Answer with the tail of a running attempt, None when it is not here."""
-        attempt = self.running.get((key[0], key[1]))
-        self.channel.send(["tail", ticket, *((None, 0) if attempt is None else attempt.written())])
-
     def told_recorded(self, seq: int, number: int) -> None:
         """Forget an ending that the store has."""
         self.held.pop((seq, number), None)
@@ -261,9 +247,9 @@ class Zygote:
 
     def watch(self, attempt: Attempt) -> None:
         """Hear of the end of its main process, and of its output."""
-        self.mains[attempt.pidfd] = self.outputs[attempt.output] = attempt
+        self.mains[attempt.pidfd] = attempt
         self.poll.register(attempt.pidfd, EPOLLIN)
-        self.poll.register(attempt.output, EPOLLIN)
+        self.outputs.open(attempt)
 
     # -- spares -------------------------------------------------------------------------------------------------
 
@@ -297,34 +283,11 @@ class Zygote:
 
     def bury(self, spare: Attempt) -> None:
         """Reap a process in which no job has run, and close what was held for it."""
-        self.close_output(spare)
+        self.outputs.close(spare)
         close(spare.report)
         waitpid(spare.pid, WNOHANG)
 
-    # -- an attempt goes on -------------------------------------------------------------------------------------
-
-    def on_output(self, attempt: Attempt) -> None:
-        """Keep what was written; once per round, so that a flood costs its share and no more."""
-        data = attempt.read_output()
-        if data is None:
-            self.close_output(attempt)
-        elif data and attempt.followed:
-            self.tell_output(attempt, data)
-
-    def tell_output(self, attempt: Attempt, data: bytes) -> None:
-        """Pass on the last that was written, with its place in all that was."""
-        if attempt.followed:
-            assert attempt.tail is not None
-            place = attempt.tail.written - len(data)
-            self.channel.send(["output", list(attempt.key), data, place], droppable=True)
-
-    def close_output(self, attempt: Attempt) -> None:
-        """Stop reading: every writer is gone, or the attempt is over. Says nothing about the job's life."""
-        if attempt.output >= 0:
-            self.poll.unregister(attempt.output)  # before it is closed: a later child inherits it, events would come
-            del self.outputs[attempt.output]
-            close(attempt.output)
-            attempt.output = -1
+    # -- deadlines ----------------------------------------------------------------------------------------------
 
     def fire_alarms(self) -> None:
         """Escalate every attempt whose stage is overdue; look again at what did not go at once; set the alarm anew.
@@ -373,9 +336,7 @@ class Zygote:
 
     def end(self, attempt: Attempt) -> None:
         """Tell how an attempt ended, now that nothing of it lives."""
-        if attempt.output >= 0:
-            attempt.drain_output(self.tell_output)
-            self.close_output(attempt)
+        self.outputs.finish(attempt)
         self.hold(attempt.key, attempt.exited())
         close(attempt.report)
 

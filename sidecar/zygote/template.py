@@ -19,7 +19,6 @@ from collections import deque
 from contextlib import suppress
 from math import inf
 from os import (
-    O_CLOEXEC,
     O_RDWR,
     P_PID,
     WEXITED,
@@ -27,7 +26,6 @@ from os import (
     WNOWAIT,
     _exit,
     chdir,
-    close,
     closerange,
     devnull,
     dup2,
@@ -36,9 +34,6 @@ from os import (
     fork,
     kill,
     pidfd_open,
-    pipe2,
-    pwrite,
-    set_blocking,
     set_inheritable,
     setsid,
     stat,
@@ -53,11 +48,11 @@ from time import monotonic, time
 
 import msgpack
 
-from .attempt import UNBEGUN, Attempt
+from .attempt import UNBEGUN
 from .channel import pack
 from .child import MOST_ORDERED, NAMES
-from .forks import SPARES
-from .kernel import die_with_parent, report_file
+from .forks import SPARES, Ends
+from .kernel import die_with_parent
 from .php import OPTIONS, order_of
 from .watched import Files
 
@@ -101,7 +96,7 @@ class Template:
         self.files: Files | None = None  # what it has loaded, PHP tells that without the links on the way
         self.paths: set[str] = set()
         self.found = _found(record)
-        self.asked: deque[tuple[int, int, int]] = deque()  # our ends: output, report, orders
+        self.asked: deque[Ends] = deque()
         self.waiting: deque[Waiting] = deque()  # attempts that want a spare
         self.until = monotonic() + _LOADING  # when it must have said something
         self.began = time()
@@ -162,29 +157,15 @@ class Template:
                 return
 
     def _ask(self) -> None:
-        ours: list[int] = []
-        theirs: list[int] = []
+        ends = Ends(self.zygote.forks.report_limit, True)
+        given = array("i", (ends.writing, ends.report, ends.reading))
         try:
-            forks = self.zygote.forks
-            ours.append(report := report_file(4 + forks.report_limit))
-            pwrite(report, UNBEGUN, 0)
-            output, writing = pipe2(O_CLOEXEC)
-            ours.append(output)
-            theirs.append(writing)
-            reading, orders = pipe2(O_CLOEXEC)
-            ours.append(orders)
-            theirs.append(reading)
-            set_blocking(output, False)
-            given = array("i", (writing, report, reading))
             self.sock.sendmsg([b"spare"], [(SOL_SOCKET, SCM_RIGHTS, given)])
         except OSError:
-            for fd in ours:
-                close(fd)
+            ends.close()
             raise
-        finally:
-            for fd in theirs:
-                close(fd)
-        self.asked.append((output, report, orders))
+        ends.give()
+        self.asked.append(ends)
         self._expect_an_answer()
 
     def _expect_an_answer(self) -> None:
@@ -255,21 +236,19 @@ class Template:
             self.zygote.channel.send(["template", self.reason])
 
     def _named(self, pid: int) -> bool:
-        output, report, orders = self.asked.popleft()
+        ends = self.asked.popleft()
         try:
             if pid <= 0:
                 raise ChildProcessError("no process")
             waitid(P_PID, pid, WEXITED | WNOHANG | WNOWAIT)  # raises for one that is not ours
             pidfd = pidfd_open(pid)
         except OSError:  # out of processes: nothing is there, and whoever waits is begun another way
-            for fd in (output, report, orders):
-                close(fd)
+            ends.close()
             return False
-        forks = self.zygote.forks
-        spare = Attempt(pid, pidfd, output, report, forks.output_limit, forks.report_limit)
-        spare.orders = orders
         with suppress(BrokenPipeError):  # it has ended already: its pidfd says so next
-            write(orders, _KNOWN)
+            write(ends.orders, _KNOWN)
+        forks = self.zygote.forks
+        spare = forks.attempt(pid, pidfd, ends)
         self.zygote.watch(spare)
         forks.spares.append(spare)
         if self.waiting:
@@ -292,8 +271,7 @@ class Template:
         finally:
             waitpid(self.pid, 0)  # it is killed: this does not last
         for ends in self.asked:
-            for fd in ends:
-                close(fd)
+            ends.close()
         self.asked.clear()
         waiting, self.waiting = self.waiting, deque()
         forks = self.zygote.forks

@@ -26,7 +26,7 @@ Mark = tuple[int, int, int]
 
 
 class Files:
-    """The files of some modules, and how they were."""
+    """Some files, and how they were."""
 
     def __init__(self, own: set[str], installed: set[str], began: float) -> None:
         """Look at them; `began` is when the first of them was read (Unix seconds)."""
