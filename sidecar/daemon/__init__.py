@@ -10,7 +10,7 @@ never forks. The rooms, in the order in which a job meets them:
     syncer.py  space.py                       what is on the disk, and what is left of it
     dispatcher.py  turns.py                   who goes next, and what has come due
     zygote.py  zygotes.py  attempts.py        who runs it, and what its ending means
-    overdue.py  warming.py                    who does not tell an ending in time, who has its module imported
+    unfit.py  overdue.py  warming.py          who cannot start, does not tell an ending in time, has its module imported
     watch.py  views.py                        who waits for a job, and how it looks from outside
     keeper.py  janitor.py                     the line to the keeper, the caretaking
     opening.py  life.py  tick.py              until the store is open; the whole from start to end; an end by itself

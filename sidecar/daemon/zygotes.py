@@ -21,6 +21,7 @@ import trio
 from ..descriptor import parse_runtime
 from ..job import Ending
 from ..rows import Lane
+from .unfit import Unfit
 from .zygote import ALONE, WARM, Events, Zygote
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ DEFAULT = "default"
 START = 60.0  # seconds for an interpreter to come up
 IDLE = 600.0  # seconds until a zygote of a runtime ends for want of work
 _TOO_OLD = "the sidecar in its interpreter cannot warm modules"
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-
-
-class Unfit:
-    """Why a key has no zygote, and when to try again."""
-
-    def __init__(self, reason: str, pause: float) -> None:
-        self.reason = reason
-        self.pause = pause
-        self.until = trio.current_time() + pause
 
 
 class Zygotes:
@@ -55,8 +46,8 @@ class Zygotes:
         self._limits = limits
         self._by_generation: dict[int, Zygote] = {}
         self._newest: dict[str, Zygote] = {}
-        self._wanted: dict[str, bytes] = {}  # key -> runtime, asked for and not here yet
-        self._unfit: dict[str, Unfit] = {}
+        self._wanted: set[str] = set()  # keys asked for and not here yet
+        self._unfit = Unfit()
         self._runtimes: dict[str, bytes] = {DEFAULT: b""}
         self._keys: dict[tuple[int, bytes], str] = {}  # by user and runtime
         self._nonce = int.from_bytes(os.urandom(7))  # answers to the daemon before us may still be on their way
@@ -133,15 +124,13 @@ class Zygotes:
 
     def waiting(self, lane: Lane) -> str | None:
         """Return why this lane's jobs cannot start, None when nothing is wrong."""
-        unfit = self._unfit.get(self.key_of(lane))
-        return unfit.reason if unfit else None
+        return self._unfit.why(self.key_of(lane))
 
     def _want(self, key: str) -> None:
-        unfit = self._unfit.get(key)
-        if key in self._wanted or key == DEFAULT or (unfit and unfit.until > trio.current_time()):
+        if key in self._wanted or key == DEFAULT or self._unfit.rests(key):
             return
-        runtime = self._wanted[key] = self._runtimes[key]
-        record = parse_runtime(runtime) if runtime else {}
+        self._wanted.add(key)
+        record = self._record(key)
         is_python = record.get("kind") != "php"  # else: a zygote in our own Python, whose children become PHP
         interpreter, path = record.get("interpreter") if is_python else None, record.get("path", [])
         if interpreter in (None, sys.executable):
@@ -163,23 +152,19 @@ class Zygotes:
             if newest is not None:
                 newest.old = True
                 self.idle.set()
-        runtime = self._runtimes.get(key, b"")
-        record = parse_runtime(runtime) if runtime else {}
+        record = self._record(key)
         if zygote.module:
             record = {**record, "warm": zygote.module}
         zygote.send(["hello", self._nonce, record, self._limits])
 
     def refused(self, key: str, reason: str) -> None:
         """Note that the keeper could not start it."""
-        self._wanted.pop(key, None)
+        self._wanted.discard(key)
         runtime, _, module = key.partition(WARM)
         if module:
             return self.warming.failed(runtime, module, reason)
-        before = self._unfit.get(key)
-        pause = min(before.pause * 2, _LONGEST_PAUSE) if before else _FIRST_PAUSE
-        if before is None or before.reason != reason:
+        if self._unfit.note(key, reason):
             log.warning("cannot start a zygote: %s", reason)
-        self._unfit[key] = Unfit(reason, pause)
         self._events.changed()
 
     def dead(self, generation: int) -> None:
@@ -197,8 +182,13 @@ class Zygotes:
             self.refused(zygote.key, "its zygote ended before it was ready, see the daemon's log")
         elif zygote.module and zygote.ready:
             self.warming.failed(zygote.runtime, zygote.module, "its warm zygote died under its jobs")
-        self._wanted.pop(zygote.key, None)
+        self._wanted.discard(zygote.key)
         self._events.died(generation)
+
+    def _record(self, key: str) -> dict[str, Any]:
+        """Return the runtime record of a key; empty for the default one, and when there is none."""
+        runtime = self._runtimes.get(key)
+        return parse_runtime(runtime) if runtime else {}
 
     def _forget(self, zygote: Zygote) -> None:
         if self._newest.get(zygote.key) is zygote:
@@ -207,13 +197,8 @@ class Zygotes:
             self._runtimes.pop(zygote.key, None)
 
     def next_try(self) -> float:
-        """Return the next instant (trio's clock) at which an unfit runtime may be tried again.
-
-        Those that could have been tried before now are nobody's any more: who wants one has it tried.
-        """
-        now = trio.current_time()
-        resting = [unfit.until for key, unfit in self._unfit.items() if key not in self._wanted and unfit.until > now]
-        return min(resting, default=math.inf)
+        """Return the next instant (trio's clock) at which an unfit runtime may be tried again."""
+        return self._unfit.next_try(self._wanted)
 
     def flush(self) -> None:
         """Send what was posted."""
@@ -312,8 +297,8 @@ class Zygotes:
             return self._tell_keeper({"want": "kill", "generation": zygote.generation})
         zygote.ready = True
         zygote.idle_since = trio.current_time()
-        self._wanted.pop(zygote.key, None)
-        self._unfit.pop(zygote.key, None)
+        self._wanted.discard(zygote.key)
+        self._unfit.mended(zygote.key)
         if zygote.old:
             self.idle.set()
         elif zygote.module:
@@ -322,8 +307,7 @@ class Zygotes:
         self._events.changed()
 
     def _told_unfit(self, zygote: Zygote, reason: str) -> None:
-        runtime = self._runtimes.get(zygote.key)
-        record = parse_runtime(runtime) if runtime else {}
+        record = self._record(zygote.key)
         interpreter = record["interpreter"] if record and record.get("kind") != "php" else sys.executable
         self.refused(zygote.key, f"{interpreter} {reason}; to mend it: {interpreter} -m pip install sidecar-jobs")
 
@@ -351,8 +335,7 @@ class Zygotes:
             self._fresh.pop(zygote.key, None)
         elif self._fresh.get(zygote.key) != reason:
             self._fresh[zygote.key] = reason
-            record = parse_runtime(self._runtimes[zygote.key]) if zygote.key in self._runtimes else {}
-            whose = record.get("bootstrap", "a runtime without bootstrap")
+            whose = self._record(zygote.key).get("bootstrap", "a runtime without bootstrap")
             log.warning("a fresh php for each job of %s: %s", whose, reason)
 
     def why_fresh(self, key: str) -> str | None:
