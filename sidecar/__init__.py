@@ -8,7 +8,8 @@ The map. A job passes through the rooms as data does; imports go only downwards 
     zygote/     forks attempts, ends them on time, reaps them; stdlib + msgpack
     client/     the door for programs: what a web application imports; stdlib + msgpack
     store/      the memory: the only place with sqlite3, its shape in schema.sql      rows      what it gives
-    protocol    words: verbs, messages, answers         descriptor  what a job may say      config  settings
+    protocol    words: verbs, messages, answers         config      settings
+    tasks       jobs that the settings name             descriptor  what a job may say
     wire        bytes <-> values
     policy      what follows from a job's options       job     states, outcomes, the table of steps
     disk        what of it is asked of the kernel       places  where sockets are               boot      our own start

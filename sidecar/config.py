@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import SidecarError
+from .errors import BadRequest, SidecarError
 from .policy import GRACE, TIMEOUT
+from .tasks import Tasks, read_tasks
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -66,6 +67,7 @@ class Config:
     retention: Retention = Retention()
     limits: Limits = Limits()
     space: Space = Space()
+    task: Tasks = field(default_factory=dict)  # by name
 
 
 def parse(data: bytes, name: str) -> Config:
@@ -98,13 +100,22 @@ def _fill(record: R, table: dict[str, Any], name: str, prefix: str) -> R:
         if key not in known:
             raise BadConfig(f"cannot use {name}: unknown key {prefix + key!r}, known are {', '.join(sorted(known))}")
         default = getattr(record, key)
-        if hasattr(default, "__dataclass_fields__"):
+        if key == "task":
+            given[key] = _tasks(value, name)
+        elif hasattr(default, "__dataclass_fields__"):
             if not isinstance(value, dict):
                 raise BadConfig(f"cannot use {name}: {prefix + key} is {value!r}, give a table [{prefix + key}]")
             given[key] = _fill(default, value, name, f"{prefix}{key}.")
         else:
             given[key] = _checked(default, value, name, prefix + key)
     return replace(record, **given)
+
+
+def _tasks(value: object, name: str) -> Tasks:
+    try:
+        return read_tasks(value)
+    except BadRequest as error:
+        raise BadConfig(f"cannot use {name}: {error}") from None
 
 
 def _checked(default: Any, value: Any, name: str, key: str) -> Any:

@@ -225,7 +225,7 @@ def parse_job(value: object, uid: int, now: float) -> Job:
     if "id" not in fields:
         raise BadRequest("cannot submit job: no id, make a UUID (version 7) before the hand-off")
     if ("call" in fields) + ("argv" in fields) != 1:
-        raise BadRequest("cannot submit job: give exactly one target, call or argv")
+        raise BadRequest("cannot submit job: give exactly one target, call, argv or task")
     if "argv" in fields and ("args" in fields or "kwargs" in fields):
         raise BadRequest("cannot submit job: args and kwargs belong to a call, an argv carries its own words")
     if "delay" in fields and "run_at" in fields:

@@ -47,7 +47,7 @@ def test_the_flag_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slot = 9", "unknown key 'slot', known are drain, grace, limits, retention, slots, space, timeout"),
+        ("slot = 9", "unknown key 'slot', known are drain, grace, limits, retention, slots, space, task, timeout"),
         ("[limits]\njobs = 9", "unknown key 'limits.jobs'"),
         ("[queue.mail]\nlimit = 1", "unknown key 'queue'"),
         ("limits = 9", "limits is 9, give a table [limits]"),

@@ -17,8 +17,8 @@ ROOT = Path(sidecar.__file__).parent
 
 # From the roof to the ground, as the map in sidecar/__init__.py: a room imports from itself and from below.
 ROOMS = (
-    "__main__", "cli", "daemon", "keeper", "zygote", "client", "store", "rows", "protocol", "descriptor", "wire",
-    "config", "policy", "job", "disk", "errors", "places", "boot", "crashpoints",
+    "__main__", "cli", "daemon", "keeper", "zygote", "client", "store", "rows", "protocol", "config", "tasks",
+    "descriptor", "wire", "policy", "job", "disk", "errors", "places", "boot", "crashpoints",
 )  # fmt: skip
 
 # Which rooms may import what is not everybody's; anything outside the standard library that is not named is nobody's.
@@ -38,7 +38,7 @@ NOT_IN_KEEPER = {
 }  # fmt: skip
 
 # Nouns and words take bytes, values and `now`: no I/O, no clock, no dice.
-PURE = {"errors", "job", "rows", "policy", "wire", "protocol", "descriptor", "config", "places"}
+PURE = {"errors", "job", "rows", "policy", "wire", "protocol", "descriptor", "tasks", "config", "places"}
 NOT_PURE = {
     "_socket", "asyncio", "datetime", "random", "select", "selectors", "signal", "socket", "subprocess", "threading",
     "time",

@@ -17,6 +17,9 @@ from .showing import json_line
 
 if TYPE_CHECKING:
     from ..client import Prepared
+    from ..client.target import Named
+
+    Target = str | list[str] | Named
 
 WITHOUT_DAEMON = {
     "spooled": "waits in the spool folder and runs when `sidecar serve` is started",
@@ -30,6 +33,7 @@ _OPTIONS = {"allow_interspersed_args": False}  # what comes after the program's 
 @click.command(context_settings=_OPTIONS)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[--] [PROGRAM [WORD]...]")
 @click.option("--call", metavar="MODULE:FUNCTION", help="Run this Python function instead of a program.")
+@click.option("--task", metavar="NAME", help="Run a task of the daemon's configuration.")
 @click.option(
     "--args", callback=typed.document(list, "'[1, 2]'"), metavar="JSON", help="Its arguments, as a JSON array."
 )
@@ -94,6 +98,7 @@ def submit(
     /,
     argv: tuple[str, ...],
     call: str | None,
+    task: str | None,
     args: list[Any],
     kwargs: dict[str, Any],
     wait: bool,
@@ -102,9 +107,10 @@ def submit(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Hand over a program or a function.
+    """Hand over a program, a function or a named task.
 
-    A program with its words, or with --call a Python function. Prints the job's id and returns at once; with --wait,
+    A program with its words, with --call a Python function, or with --task what the configuration has under that name;
+    --args or --kwargs is what a function or a task is given. Prints the job's id and returns at once; with --wait,
     shows the output and ends as the job ends (with 124 when its time was up, 128 and the number when a signal ended
     it).
 
@@ -112,11 +118,12 @@ def submit(
     sidecar submit -- convert a.png b.jpg
     sidecar submit --wait --timeout 60 -- make -C docs html
     sidecar submit --call shop.mail:send --args '[42]' --retries 3
+    sidecar submit --task thumbnail --kwargs '{"path": "/srv/a.jpg"}'
 
     A program is found on the PATH of `sidecar serve` and started without a shell. A function is imported by the Python
     that runs this command, which looks in this folder first.
     """
-    target = _target(argv, call, bool(args or kwargs))
+    target = _target(argv, call, task, bool(args or kwargs))
     given["stdin"] = None if stdin is None else stdin.read()
     given["cwd"] = None if cwd is None else os.path.abspath(cwd)
     handle = _prepared(target, args, kwargs, given)
@@ -133,17 +140,19 @@ def submit(
     ctx.exit(UNREACHABLE if wait and handle.ack in WITHOUT_DAEMON else 0)
 
 
-def _target(argv: tuple[str, ...], call: str | None, has_arguments: bool) -> str | list[str]:
-    if (call is None) == (not argv):
-        raise click.UsageError(
-            "give a program with its words, or --call MODULE:FUNCTION" + (", not both" if argv else "")
-        )
+def _target(argv: tuple[str, ...], call: str | None, task: str | None, has_arguments: bool) -> Target:
+    if bool(argv) + (call is not None) + (task is not None) != 1:
+        raise click.UsageError("give one of: a program with its words, --call MODULE:FUNCTION, --task NAME")
     if argv and has_arguments:
         raise click.UsageError("--args and --kwargs belong to --call, a program takes its words after its name")
+    if task is not None:
+        from ..client import named
+
+        return named(task)
     return call if call is not None else [*argv]
 
 
-def _prepared(target: str | list[str], args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Prepared:
+def _prepared(target: Target, args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Prepared:
     from ..client import options
 
     if isinstance(target, str):

@@ -4,6 +4,7 @@
     options(retries=5, ack="stored").submit(send, 42)
     options(retries=5).prepare(send, 42).send()       an id before the hand-off
     @task(queue="mail")                               send.submit(42)
+    submit(named("thumbnail"), path="/srv/a.jpg")     a task of the daemon's configuration
     Handle(text).result(timeout=5)                    from another process, by the id's text
     connect("/run/other")                             another daemon than the usual one
 
@@ -30,6 +31,7 @@ from .door import Statistics, door_of
 from .handle import Handle, Prepared
 from .options import Options
 from .status import Attempt, Status
+from .target import Named
 from .task import Task, task
 
 TYPE_CHECKING = False
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attempt", "BadFrame", "BadRequest", "Handle", "Internal", "JobFailed", "NoSpace", "NotAllowed", "NotFound",
     "Options", "Prepared", "SidecarError", "Statistics", "Status", "Task", "TooLarge", "Unavailable",
-    "connect", "options", "prepare", "statistics", "submit", "task",
+    "connect", "named", "options", "prepare", "statistics", "submit", "task",
 ]  # fmt: skip
 
 
@@ -63,6 +65,15 @@ def options(**given: Unpack[Given]) -> Options:
     Raises TypeError for an unknown option or a wrong type, ValueError for a value out of range.
     """
     return Options(door_of(), given)
+
+
+def named(name: str) -> Named:
+    """Return a task of the daemon's configuration, for `submit`: `submit(named("thumbnail"), path="/srv/a.jpg")`.
+
+    Keywords are its payload as a map, positional arguments as a list. Of options it takes delay, run_at, expires, ack,
+    on_unavailable (not "inline") and deadline: all else is the configuration's.
+    """
+    return Named(name)
 
 
 def statistics() -> Statistics:

@@ -15,13 +15,14 @@ from .handle import Handle, Prepared
 from .handoff import Handoff
 from .pack import args_document
 from .plan import ARGS, Parcel, Plan, args_field
+from .target import Named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, NoReturn, Unpack
 
-    Target = Callable[..., Any] | str | Sequence[Any]
+    Target = Callable[..., Any] | str | Sequence[Any] | Named
 
 _PLANS = 1024  # more targets than that are made up on the way: start over
 
@@ -43,8 +44,8 @@ class Options:
         put(self, "_plans", {})
 
     def submit(self, fn: Target, /, *args: Any, **kwargs: Any) -> Handle:
-        """Hand a job over and return its handle at once. `fn` is a function, "package.module:function", or a list:
-        a command with its words. All other arguments are the function's.
+        """Hand a job over and return its handle at once. `fn` is a function, "package.module:function", a list
+        (a command with its words), or `named(...)`. All other arguments are the function's.
 
         Raises TypeError or ValueError for what cannot go along, NotAllowed, and Unavailable or NoSpace where
         `on_unavailable` leaves no other way.

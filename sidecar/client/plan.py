@@ -12,7 +12,7 @@ import sys
 
 from . import runtime
 from .pack import args_document, kwargs_document, let_go, plain
-from .target import argv_of, call_of, php_call_of
+from .target import Named, argv_of, call_of, php_call_of, task_of
 from .terms import DEADLINE, LOCAL, default_ack
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ ENVELOPE = b"\x93\x02\xa6submit\x91"  # [2, "submit", [job]] up to the job
 _ID = b"\xa2id\xc4\x10"
 _ARGS = b"\xa4args"
 _KWARGS = b"\xa6kwargs"
+_PAYLOAD = b"\xa7payload"
 ARGS = [_ARGS + b"\xc4" + bytes((size,)) for size in range(256)]  # the field's name and the header of a short document
 
 
@@ -68,7 +69,7 @@ class Parcel:
 class Plan:
     """The constant part of all jobs of one target under one set of options."""
 
-    __slots__ = ("_count", "_fields", "_options", "ack", "head", "is_call", "is_direct", "record")
+    __slots__ = ("_count", "_fields", "_options", "ack", "head", "is_call", "is_direct", "is_task", "record")
 
     def __init__(self, target: object, options: Mapping[str, Any], record: runtime.Record) -> None:
         fields = target_fields(target, options, record)
@@ -78,6 +79,7 @@ class Plan:
         self._count = len(fields) + 1  # and the id
         self.record = record
         self.is_call = "call" in fields
+        self.is_task = "task" in fields
         self.ack: str = options.get("ack") or default_ack(os.environ)
         # For the fast way: a call without keywords, sent by datagram, with nothing that depends on the clock.
         self.is_direct = self.is_call and self.ack == "sent" and not {"delay", "expires"} & options.keys()
@@ -85,20 +87,29 @@ class Plan:
 
     def parcel(self, id: bytes, args: tuple[Any, ...], kwargs: Mapping[str, Any], now: float) -> Parcel:
         """Pack one job as of `now` (Unix seconds). Raises TypeError for arguments that cannot go along."""
-        pieces = []
+        pieces: list[bytes] = []
         for name, instant in self._instants(now):
             pieces += [plain(name), plain(instant)]
-        if self.is_call:
-            document = args_document(args)
-            pieces += [args_field(len(document)), document]
-        elif args or kwargs:
-            raise TypeError("cannot submit command: its words are its arguments, put them into the list")
-        if kwargs:
-            document = kwargs_document(kwargs)
-            pieces += [_KWARGS, bin_header(len(document)), document]
-        count = self._count + self.is_call + bool(kwargs) + len(self._instants(now))
+        count = self._count + len(pieces) // 2
+        for field, document in self._documents(args, kwargs):
+            let_go(len(document))
+            pieces += [field, bin_header(len(document)), document]
+            count += 1
         message = b"".join((ENVELOPE, map_header(count), self._fields, _ID, id, *pieces))
         return self.wrapped(id, message)
+
+    def _documents(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+        """Return what goes along packed by itself: arguments, or the payload of a named task."""
+        if self.is_call:
+            positional = (_ARGS, args_document(args))
+            return [positional, (_KWARGS, kwargs_document(kwargs))] if kwargs else [positional]
+        if not self.is_task:
+            if args or kwargs:
+                raise TypeError("cannot submit command: its words are its arguments, put them into the list")
+            return []
+        if args and kwargs:
+            raise TypeError("cannot submit task: its payload is a list or a map, give arguments or keywords, not both")
+        return [(_PAYLOAD, kwargs_document(kwargs) if kwargs else args_document(args))] if args or kwargs else []
 
     def wrapped(self, id: bytes, message: bytes) -> Parcel:
         """Put a packed job together with the way it is to be handed over."""
@@ -120,6 +131,8 @@ def target_fields(target: object, options: Mapping[str, Any], record: runtime.Re
     """Return the fields that say what to run and where its code is."""
     if isinstance(target, (list, tuple)):
         return {"argv": argv_of(target), **({} if record.folder is None else {"cwd": record.folder})}
+    if isinstance(target, Named):
+        return {"task": task_of(target, options)}
     given = options.get("runtime")
     if given is None:
         return {"call": call_of(target), "runtime": record.packed}

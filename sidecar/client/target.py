@@ -11,8 +11,44 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
+    from typing import Any
+
+_SAID_OF_A_TASK = frozenset(("ack", "deadline", "delay", "expires", "on_unavailable", "run_at"))
+
+
+class Named:
+    """A task of the daemon's configuration, by its name."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"cannot name a task {name!r}: give the NAME of a [task.NAME] in its configuration")
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash((Named, self.name))
+
+    def __repr__(self) -> str:
+        return f"named({self.name!r})"
+
+
+def task_of(target: Named, options: Mapping[str, Any]) -> str:
+    """Return a task's name for the wire. Raises ValueError for an option that only the configuration may set."""
+    for name in options:
+        if name not in _SAID_OF_A_TASK:
+            raise ValueError(
+                f"cannot submit {target!r} with {name}: that is said in its configuration, here only "
+                + ", ".join(sorted(_SAID_OF_A_TASK))
+            )
+    if options.get("on_unavailable") == "inline":
+        raise ValueError(f"cannot submit {target!r}: only the daemon knows what it runs, give another on_unavailable")
+    return target.name
 
 
 def argv_of(words: Sequence[object]) -> list[str | bytes]:

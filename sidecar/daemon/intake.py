@@ -15,11 +15,12 @@ from collections.abc import Callable
 
 from .. import wire
 from ..config import Config
-from ..descriptor import parse_job, rejected_job
+from ..descriptor import rejected_job
 from ..errors import BadFrame, BadRequest, NoSpace, NotAllowed, SidecarError
 from ..job import Job
 from ..protocol import parse_handoff
 from ..store import Store
+from ..tasks import parse
 from .dispatcher import Dispatcher
 from .quarantine import Quarantine
 from .space import Space
@@ -71,7 +72,7 @@ class Intake:
     def _check(self, value: object, uid: int | None, now: float) -> Job:
         self.admit(uid)
         assert uid is not None
-        return parse_job(value, uid, now)
+        return parse(value, uid, now, self._config.task)
 
     def read_handoff(self, data: bytes | memoryview, uid: int | None, door: str) -> Job | None:
         """Turn a datagram or a spool file into a job, a rejected one where it is refused; None where nobody can ask."""

@@ -36,6 +36,10 @@ HERE = os.getcwd()
         (["--call", "shop:send"], {"call": "shop:send", "args": b"\x90"}),
         (["--call", "shop:send", "--args", '[1, "x", null]', "--kwargs", '{"to": {"a": 2.5}}'],
          {"args": wire.pack([1, "x", None]), "kwargs": wire.pack({"to": {"a": 2.5}})}),
+        (["--task", "thumbnail", "--kwargs", '{"path": "/a.jpg"}', "--delay", "0"],
+         {"task": "thumbnail", "payload": wire.pack({"path": "/a.jpg"}), "argv": None, "runtime": None}),
+        (["--task", "thumbnail", "--args", '["a", 1]'], {"task": "thumbnail", "payload": wire.pack(["a", 1])}),
+        (["--task", "thumbnail"], {"task": "thumbnail", "payload": None}),
     ],
 )  # fmt: skip
 def test_what_is_typed_is_what_is_handed_over(run: Run, stub: Stub, words: list[str], fields: dict[str, Any]) -> None:
@@ -82,8 +86,12 @@ def test_the_ack_is_the_one_asked_for(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "give a program with its words, or --call"),
-        (["--call", "a:b", "true"], "not both"),
+        ([], "give one of: a program with its words, --call MODULE:FUNCTION, --task NAME"),
+        (["--call", "a:b", "true"], "give one of"),
+        (["--call", "a:b", "--task", "thumbnail"], "give one of"),
+        (["--task", "thumbnail", "--timeout", "3"], "with timeout: that is said in its configuration"),
+        (["--task", "thumbnail", "--on-unavailable", "inline"], "only the daemon knows what it runs"),
+        (["--task", "t", "--args", "[1]", "--kwargs", '{"a": 1}'], "give arguments or keywords, not both"),
         (["--args", "[1]", "true"], "--args and --kwargs belong to --call"),
         (["--call", "a:b", "--args", "[1"], "is no JSON"),
         (["--call", "a:b", "--args", "{}"], "is no JSON array"),

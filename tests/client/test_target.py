@@ -11,7 +11,7 @@ import types
 import pytest
 
 from sidecar import descriptor, wire
-from sidecar.client import options
+from sidecar.client import named, options
 from sidecar.client.target import argv_of, call_of, php_call_of
 from sidecar.errors import BadRequest
 
@@ -158,3 +158,23 @@ def test_a_command_is_its_words() -> None:
 def test_a_wrong_word_is_named(words: list[object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         argv_of(words)
+
+
+def test_a_named_task_says_its_name_and_payload_and_no_runtime() -> None:
+    for args, kwargs, payload in [((), {}, None), ((1, "a"), {}, [1, "a"]), ((), {"k": 1}, {"k": 1})]:
+        parcel = options(run_at=7).parcel(named("thumbnail"), args, kwargs)
+        job = wire.unpack(parcel.job)
+        assert job.pop("id") == parcel.id
+        assert wire.unpack(job.pop("payload", b"\xc0")) == payload
+        assert job == {"task": "thumbnail", "run_at": 7.0}
+
+
+def test_the_same_name_is_the_same_task() -> None:
+    assert named("a") == named("a") and hash(named("a")) == hash(named("a"))
+    assert named("a") != named("b") and named("a") != "a"
+
+
+@pytest.mark.parametrize("name", ["", None, 7])
+def test_a_task_has_a_name(name: object) -> None:
+    with pytest.raises(TypeError, match="give the NAME of a"):
+        named(name)  # type: ignore[arg-type]

@@ -34,6 +34,29 @@ def test_a_command_is_handed_off_and_its_end_is_known(shared_daemon: Daemon) -> 
     ]  # fmt: skip
 
 
+def test_a_named_task_gets_its_payload(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(
+        config="""
+        [task.show]
+        argv = ["cat"]
+        [task.join]
+        call = "os.path:join"
+    """
+    )
+    code = """
+        $client = new Client;
+        $show = $client->task('show', ['path' => '/ä.jpg', 'sizes' => [1, 2.5, null]], delay: 0);
+        $join = $client->prepare(new Sidecar\\Named('join'), ['/srv', 'a.jpg'])->send();
+        $empty = $client->task('show');
+        $empty->wait(20);
+        $show->wait(20);
+        say([$show->logs(), $join->result(20), $empty->logs(), $client->task('rm', ['-r', '/'])->wait(20)->reason]);
+    """
+    *good, reason = said(code, daemon.variables)
+    assert good == ['{"path":"/ä.jpg","sizes":[1,2.5,null]}\n', "/srv/a.jpg", "{}\n"]
+    assert "no task 'rm' in the daemon's configuration" in reason
+
+
 def test_a_job_in_python_gets_what_php_gave_it(shared_daemon: Daemon) -> None:
     code = f"""
         $client = (new Client)->options(runtime: {PYTHON});
@@ -153,6 +176,11 @@ def test_what_is_wrong_is_said_at_the_caller_s_line(shared_daemon: Daemon) -> No
             fn () => $client->submit('f', [new DateTime]),
             fn () => $client->job('nonsense'),
             fn () => $client->submit('time:time', runtime: ['kind' => 'python'], on_unavailable: 'inline'),
+            fn () => $client->task('t', [], timeout: 3),
+            fn () => $client->options(retries: 3)->task('t'),
+            fn () => $client->task('t', on_unavailable: 'inline'),
+            fn () => $client->task('t', [7 => 'x']),
+            fn () => $client->task('t', ['a' => [['b' => 1, 7 => 2]]]),
         ];
         foreach ($wrong as $do) {
             try { $do(); $messages[] = 'taken'; }
@@ -165,7 +193,8 @@ def test_what_is_wrong_is_said_at_the_caller_s_line(shared_daemon: Daemon) -> No
         messages,
         ["without a leading backslash", "rm -rf /", "cannot submit a closure", "a list of strings", "a list of strings",
          "option timeout: it is -1", "option colour", "delay or run_at", "at_most_once forbids", "names without '='",
-         "args[0]: it is DateTime", "as a job id", "cannot run inline"],
+         "args[0]: it is DateTime", "as a job id", "cannot run inline", "task t with timeout", "task t with retries",
+         "only the daemon knows", "payload has the key 7", "payload[a][0] has the key 7"],
         strict=True,
     ):  # fmt: skip
         assert part in message

@@ -105,18 +105,34 @@ final class Client
     }
 
     /**
+     * Hand over a job of a task that the daemon's configuration names. Its payload is a list or a map.
+     *
+     * Options: delay, run_at, expires, ack, on_unavailable (not inline), deadline; all else is the configuration's.
+     *
+     * @param array<int|string, mixed> $payload
+     */
+    public function task(string $name, array $payload = [], mixed ...$options): Job
+    {
+        return $this->prepare(new Named($name), $payload, ...$options)->send();
+    }
+
+    /**
      * Pack a job as `submit` does and hand nothing over: `$prepared->id` is valid, `$prepared->send()` does the rest. A
      * list instead of a name is a command.
      *
-     * @param string|Closure|list<string> $target
+     * @param string|Closure|list<string>|Named $target
      * @param array<int|string, mixed> $args
      */
-    public function prepare(string|Closure|array $target, array $args = [], mixed ...$options): Prepared
+    public function prepare(string|Closure|array|Named $target, array $args = [], mixed ...$options): Prepared
     {
         if ($target instanceof Closure) {
             [$target, $args] = self::opened($target, $args);
         }
-        $plan = is_array($target) ? $this->command($target, $options) : $this->plan($target, $options);
+        $plan = match (true) {
+            is_array($target) => $this->command($target, $options),
+            is_string($target) => $this->plan($target, $options),
+            default => $this->named($target, $options),
+        };
         return $this->prepared($plan, $args);
     }
 
@@ -171,7 +187,7 @@ final class Client
                 'cannot use options: what is not PHP cannot run inline here, give another on_unavailable'
             );
         }
-        $plan = new Plan(['call' => $isPhp ? self::called($call) : $call, 'runtime' => $runtime], $checked, true);
+        $plan = new Plan(['call' => $isPhp ? self::called($call) : $call, 'runtime' => $runtime], $checked);
         if ($options === [] && is_string($call)) {
             if (count($this->plans) >= self::PLANS) {
                 $this->plans = [];
@@ -194,7 +210,15 @@ final class Client
         }
         $checked = Terms::merge($this->options, Terms::check($options));
         $folder = isset($checked['cwd']) ? null : Runtime::folder($this->bootstrap);
-        return new Plan(['argv' => $argv, ...($folder === null ? [] : ['cwd' => $folder])], $checked, false);
+        return new Plan(['argv' => $argv, ...($folder === null ? [] : ['cwd' => $folder])], $checked);
+    }
+
+    /** @param array<int|string, mixed> $options */
+    private function named(Named $task, array $options): Plan
+    {
+        $checked = Terms::merge($this->options, Terms::check($options));
+        $task->check($checked);
+        return new Plan(['task' => $task->name], $checked);
     }
 
     private function record(): Bytes
@@ -226,7 +250,7 @@ final class Client
      */
     private static function opened(Closure $closure, array $args = []): array
     {
-        $name = self::named($closure);
+        $name = self::nameOf($closure);
         if ($name !== null) {
             return [$name, $args];
         }
@@ -241,7 +265,7 @@ final class Client
     }
 
     /** Return the name of what `f(...)` or `C::m(...)` was made from; null: it has none, or an object goes with it. */
-    private static function named(Closure $closure): ?string
+    private static function nameOf(Closure $closure): ?string
     {
         $function = new \ReflectionFunction($closure);
         $class = $function->getClosureScopeClass();

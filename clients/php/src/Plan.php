@@ -21,7 +21,7 @@ final class Plan
      * @param array<string, mixed> $target `call`, `argv` or `task`, and what goes with it
      * @param array<string, mixed> $options checked
      */
-    public function __construct(array $target, public readonly array $options, private readonly bool $isCall)
+    public function __construct(private readonly array $target, public readonly array $options)
     {
         foreach ([...$target, ...array_diff_key($options, Terms::LOCAL)] as $name => $value) {
             $this->add($this->fields, $this->count, $name, Msgpack::encode($value, $name));
@@ -31,7 +31,7 @@ final class Plan
     /**
      * Pack one job as of `$now` (Unix seconds): the bytes that a datagram and a spool file carry.
      *
-     * @param array<int|string, mixed> $args those with text keys are named arguments
+     * @param array<int|string, mixed> $args those with text keys are named arguments; of a task: its payload
      */
     public function message(string $id, array $args, float $now): string
     {
@@ -53,7 +53,11 @@ final class Plan
     /** @param array<int|string, mixed> $args */
     private function addArguments(string &$own, int &$count, array $args): void
     {
-        if (!$this->isCall) {
+        if (isset($this->target['task'])) {
+            $this->add($own, $count, 'payload', Msgpack::bin(Named::payload($args)));
+            return;
+        }
+        if (!isset($this->target['call'])) {
             throw new InvalidArgumentException(
                 'cannot submit command: its words are its arguments, put them into the list'
             );
