@@ -47,7 +47,10 @@ _environ: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
 # environment says of it, as NAMES names it.
 Order = tuple[bytes, int, str, str, str]
 NAMES = (b"SIDECAR_ATTEMPT", b"SIDECAR_JOB_ID", b"SIDECAR_QUEUE", b"SIDECAR_DEADLINE")
-MOST_ORDERED = 4096  # bytes of a packed order for a spare: PIPE_BUF, what a pipe takes whole or not at all
+# A spare's packed order comes by its pipe. A longer one stands in its report file, which is the job's own by then, and
+# by the pipe comes its size.
+MOST_PIPED = 4096  # bytes: PIPE_BUF, what a pipe takes whole or not at all
+ORDER_AT = 16  # behind the mark, and what is rehearsed
 
 
 def run_attempt(
@@ -114,13 +117,15 @@ def _map_report() -> None:
 def await_order() -> Order:
     """Wait to be told what to do; meanwhile no job runs here, and nothing of one is in this process."""
     _rehearse()
-    packed = read(_ORDERS_FD, MOST_ORDERED)
+    packed = read(_ORDERS_FD, MOST_PIPED)
     if not packed:
         _exit(FAILED)
     _memory[: len(UNBEGUN)] = bytes(len(UNBEGUN))
     close(_ORDERS_FD)
-    order: Order = _document(packed)
-    return order
+    order = _document(packed)
+    if type(order) is int:
+        order = _document(_memory[ORDER_AT : ORDER_AT + order])
+    return order  # type: ignore[no-any-return]
 
 
 def _rehearse() -> None:

@@ -27,7 +27,7 @@ from os import open as open_fd
 
 from .attempt import UNBEGUN, Attempt
 from .channel import pack
-from .child import MOST_ORDERED, Order, run_attempt
+from .child import MOST_PIPED, ORDER_AT, Order, run_attempt
 from .kernel import report_file
 
 TYPE_CHECKING = False
@@ -148,9 +148,12 @@ class Forks:
         if not self.spares or self.spares[-1].orders < 0:
             return None
         packed = self.pack_order(order)
-        if len(packed) > MOST_ORDERED:
+        if ORDER_AT + len(packed) > self.report_limit:
             return None
         spare = self.spares.pop()
+        if len(packed) > MOST_PIPED:
+            pwrite(spare.report, packed, ORDER_AT)
+            packed = pack(len(packed))
         try:
             write(spare.orders, packed)
         except BrokenPipeError:  # somebody has killed it: its pidfd says so next

@@ -50,7 +50,7 @@ import msgpack
 
 from .attempt import UNBEGUN
 from .channel import pack
-from .child import MOST_ORDERED, NAMES
+from .child import NAMES
 from .forks import SPARES, Ends
 from .kernel import die_with_parent
 from .php import OPTIONS, order_of
@@ -71,6 +71,7 @@ AHEAD = 3  # spares that are there or asked for
 _SETTINGS = ("-d", "ffi.enable=1", "-d", "opcache.enable_cli=0")
 _CHANNEL = 4  # the template's descriptor
 _ROOM = 256 * 1024
+_BESIDE = 32 * 1024  # bytes that may come to a job's own in its order: a path, names
 _PID = Struct("q")
 _KNOWN = b"k"
 _SIGKILL = 9
@@ -132,7 +133,8 @@ class Template:
 
     def take(self, wanted: Waiting) -> bool:
         """Begin an attempt as soon as a spare is there; False when it has to be begun another way."""
-        if not self.ready or len(self.pack_order(wanted[3])) > MOST_ORDERED:
+        body = wanted[3][0]
+        if not self.ready or len(body) + _BESIDE > self.zygote.forks.report_limit:  # else no spare could be given it
             return False
         self.waiting.append(wanted)
         return True

@@ -11,6 +11,12 @@ namespace Jobs;
 use Sidecar\Bytes;
 use Sidecar\Map;
 
+/** @return array{int, int, string} */
+function told(string $text): array
+{
+    return [getmypid(), strlen($text), count_chars($text, 3)];
+}
+
 function add(int $a, int $b = 0): int
 {
     return $a + $b;

@@ -12,6 +12,10 @@ def add(a: int, b: int = 0) -> int:
     return a + b
 
 
+def told(text: str) -> tuple[int, int, str]:
+    return os.getpid(), len(text), "".join(set(text))
+
+
 async def add_later(a: int, b: int) -> int:
     import asyncio
 

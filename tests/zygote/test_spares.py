@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.zygote.child import MOST_PIPED
 from tests.waiting import eventually
 
 from .process import LIMITS, ROOT, ZygoteProcess, report, result
@@ -51,10 +52,22 @@ def test_used_spares_are_replaced_and_no_more_than_two_are_kept(zygote: ZygotePr
     assert first != second and len(zygote.children()) == 2
 
 
+def test_a_spare_takes_orders_of_any_length_that_its_report_has(zygote: ZygoteProcess) -> None:
+    for size in [*range(MOST_PIPED - 150, MOST_PIPED), 10_000, 500_000, 1_000_000]:
+        before = two_spares(zygote)
+        pid, *told = result(zygote.run(call=J + "told", args=["x" * size]))
+        assert (pid in before, told) == (True, [size, "x"])
+
+
 def test_an_order_that_is_too_long_for_a_spare_is_forked(zygote: ZygoteProcess) -> None:
     before = two_spares(zygote)
-    assert result(zygote.run(call=J + "add", args=["x" * 10_000, "y"])) == "x" * 10_000 + "y"
+    assert result(zygote.run(call="builtins:len", args=["x" * 2_000_000])) == 2_000_000
     assert zygote.spares() == before
+
+
+def test_what_was_an_order_is_no_report(zygote: ZygoteProcess) -> None:
+    two_spares(zygote)
+    assert zygote.run(call="os:_exit", args=[0], stdin=b"x" * 10_000)["report"] == b""
 
 
 def test_a_spare_that_somebody_kills_is_replaced_and_costs_no_job(zygote: ZygoteProcess) -> None:
@@ -170,7 +183,7 @@ def test_spares_make_room_for_a_job_that_lacks_descriptors(zygote: ZygoteProcess
     two_spares(zygote)
     open_now = len(os.listdir(f"/proc/{zygote.pid}/fd"))
     resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (open_now + 1, open_now + 1))
-    long = ["x" * 10_000, "y"]
+    long = ["x" * 2_000_000, "y"]
     assert zygote.run(call=J + "add", args=long)["reason"] == "unborn"
     eventually(lambda: zygote.children() == [], 10)
     assert zygote.run(call=J + "add", args=long)["reason"] == "exit"

@@ -348,10 +348,16 @@ def test_a_file_that_changed_is_read_anew_also_where_opcache_is_on(start: Start,
         assert result(process.run(call=J + "include_broken", args=[str(tmp_path / "late.php")])) == number
 
 
-def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "is_forked"), [(4096, True), (100_000, True), (1_000_000, True), (2_000_000, False)])
+def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(
+    start: Start, tmp_path: Path, size: int, is_forked: bool
+) -> None:
     process = start(tmp_path)
     process.wait_for("template", None)
-    assert result(process.run(call="strlen", args=["x" * 100_000])) == 100_000
+    eventually(lambda: len(process.spares()) == 3)
+    before = process.spares()
+    pid, *told = result(process.run(call=J + "told", args=["x" * size]))
+    assert (pid in before, told) == (is_forked, [size, "x"])
 
 
 # Children that it has not named yet are no strays.

@@ -30,6 +30,7 @@ final class Kernel
         long recvmsg(int fd, struct msghdr *message, int flags);
         long write(int fd, const char *data, size_t size);
         long read(int fd, char *data, size_t size);
+        long pread(int fd, char *data, size_t size, long at);
         long pwrite(int fd, const char *data, size_t size, long at);
         long lseek(int fd, long at, int whence);
         int memfd_create(const char *name, unsigned int flags);
@@ -101,6 +102,14 @@ final class Kernel
     {
         $size = $this->c->read($fd, FFI::addr($this->buffer[0]), $most);
         return $size > 0 ? FFI::string($this->buffer, $size) : '';
+    }
+
+    /** Read `$size` bytes of a file from `$at` on. */
+    public function pread(int $fd, int $size, int $at): string
+    {
+        $data = $this->c->new("char[{$size}]");
+        $this->c->pread($fd, $data, $size, $at);
+        return FFI::string($data, $size);
     }
 
     public function pwrite(int $fd, string $data, int $at): void

@@ -23,6 +23,7 @@ final class Template
     private const REPORT = 3;
     private const ORDERS = 4;
     private const ROOM = 64 * 1024;
+    private const ORDER_AT = 16; // child.py's
     private const PATHS = 500; // in one packet
     private const NEEDED = ['chdir', 'get_included_files', 'get_resources', 'ini_set', 'mt_srand', 'putenv'];
 
@@ -145,7 +146,11 @@ final class Template
         }
         $this->kernel->pwrite(self::REPORT, str_repeat("\0", $this->unbegun), 0);
         $this->kernel->close(self::ORDERS);
-        return $this->worker(Msgpack::decode($packed));
+        $order = Msgpack::decode($packed);
+        if (is_int($order)) { // its size: it is too long for a pipe, and stands in the report
+            $order = Msgpack::decode($this->kernel->pread(self::REPORT, $order, self::ORDER_AT));
+        }
+        return $this->worker($order);
     }
 
     /** @param array<string, mixed> $plan */
