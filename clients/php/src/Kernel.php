@@ -55,6 +55,7 @@ final class Kernel
     private readonly FFI\CData $memory;
     private readonly int $clone;
     private FFI\CData $objects; // how many there are
+    private FFI\CData $status; // that PHP is to exit with
 
     public function __construct(int $room)
     {
@@ -211,19 +212,21 @@ final class Kernel
     }
 
     /**
-     * Return where PHP keeps the status that it is to exit with, for `exitStatus`: no function tells it, and a process
+     * Find where PHP keeps the status that it is to exit with, for `exitStatus`: no function tells it, and a process
      * that ends by `end` has to know. Two forked processes exit with a number each, and look where it is.
      */
-    public function findExitStatus(): int
+    public function findExitStatus(): void
     {
         $places = array_values(array_intersect($this->placesOf(113), $this->placesOf(77)));
-        $found = count($places) === 1;
-        return $found ? $places[0] : throw new \RuntimeException('this PHP does not show its exit status');
+        if (count($places) !== 1) {
+            throw new \RuntimeException('this PHP does not show its exit status');
+        }
+        $this->status = $this->c->cast('int *', FFI::addr($this->memory[4 * ($places[0] - 1)]));
     }
 
-    public function exitStatus(int $place): int
+    public function exitStatus(): int
     {
-        return $this->globals('l*')[$place];
+        return $this->status[0];
     }
 
     /** @return list<int> */

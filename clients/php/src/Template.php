@@ -33,7 +33,6 @@ final class Template
     private readonly int $unbegun; // bytes of the mark that a spare's report begins with
     private readonly int $pid;
     private readonly int $parent;
-    private readonly int $exitStatus;
     /** @var array<int, resource> */
     private array $resources = [];
     private bool $serves = false;
@@ -48,7 +47,7 @@ final class Template
         $this->unbegun = $given['unbegun'];
         $this->pid = (int) getmypid();
         $this->parent = $kernel->parent();
-        $this->exitStatus = $kernel->findExitStatus();
+        $kernel->findExitStatus();
         $this->before = self::surroundings();
         register_shutdown_function($this->endedEarly(...));
     }
@@ -100,6 +99,8 @@ final class Template
         gc_collect_cycles();
         error_clear_last();
         $this->kernel->keepFromDestructors();
+        $GLOBALS['argv'] = $_SERVER['argv'] = array_slice(get_included_files(), 0, 1); // as in a php of its own
+        $GLOBALS['argc'] = $_SERVER['argc'] = 1;
         $this->resources = get_resources();
         foreach (array_chunk(get_included_files(), self::PATHS) as $paths) {
             self::say(['loaded' => $paths]);
@@ -163,14 +164,12 @@ final class Template
                 $_ENV[$name] = $value;
             }
         }
-        $GLOBALS['argv'] = $_SERVER['argv'] = array_slice(get_included_files(), 0, 1);
-        $GLOBALS['argc'] = $_SERVER['argc'] = 1;
         $_SERVER['REQUEST_TIME_FLOAT'] = microtime(true);
         $_SERVER['REQUEST_TIME'] = (int) $_SERVER['REQUEST_TIME_FLOAT'];
         if (isset($plan['stdin'])) {
             $this->kernel->give($plan['stdin'], 0);
         }
-        $worker = Worker::of($plan, fn () => Last::of($this->kernel, $this->end(...)));
+        $worker = Worker::of($plan, $this->kernel, fn () => Last::of($this->kernel, $this->end(...)));
         if (isset($plan['cwd'])) {
             Silence::begin();
             $entered = chdir($plan['cwd']);
@@ -193,7 +192,7 @@ final class Template
         );
         $session = function_exists('session_status') && session_status() === PHP_SESSION_ACTIVE;
         if (ob_get_level() === 0 && $open === [] && !$session) {
-            $this->kernel->end($this->kernel->exitStatus($this->exitStatus));
+            $this->kernel->end($this->kernel->exitStatus());
         }
     }
 

@@ -24,7 +24,7 @@ use Throwable;
 
 final class Worker
 {
-    private const REPORT = 'php://fd/3';
+    private const REPORT = 3;
     private const PLAN = 'php://fd/4';
     private const NOT_RUNNABLE = 126; // exit status, as a shell would give it
     private const MOST = 32 * 1024; // bytes of a message or a trace
@@ -39,10 +39,14 @@ final class Worker
 
     /**
      * @param array<string, mixed> $plan
+     * @param ?Kernel $kernel of a forked process: it writes the report with fewer pages touched
      * @param (\Closure(): void)|null $ending is called before the shutdown functions that the job registers
      */
-    private function __construct(private readonly array $plan, private readonly ?\Closure $ending = null)
-    {
+    private function __construct(
+        private readonly array $plan,
+        private readonly ?Kernel $kernel = null,
+        private readonly ?\Closure $ending = null,
+    ) {
         $this->bootstrap = $plan['bootstrap'] ?? null;
         if (!ini_get('error_log')) {
             self::set('log_errors', '0'); // the log would be stderr, where the same message stands already
@@ -56,9 +60,9 @@ final class Worker
      * @param array<string, mixed> $plan
      * @param \Closure(): void $ending is called before the shutdown functions that the job registers
      */
-    public static function of(array $plan, \Closure $ending): self
+    public static function of(array $plan, Kernel $kernel, \Closure $ending): self
     {
-        return new self($plan, $ending);
+        return new self($plan, $kernel, $ending);
     }
 
     /** Take the plan that the zygote has left for this process. */
@@ -159,11 +163,17 @@ final class Worker
     {
         $this->told = true;
         $data = Msgpack::encode($report);
-        $stream = fopen(self::REPORT, 'r+');
+        $size = pack('N', strlen($data));
+        if ($this->kernel !== null) {
+            $this->kernel->pwrite(self::REPORT, $data, 4);
+            $this->kernel->pwrite(self::REPORT, $size, 0);
+            return;
+        }
+        $stream = fopen('php://fd/' . self::REPORT, 'r+');
         fseek($stream, 4);
         fwrite($stream, $data);
         fseek($stream, 0);
-        fwrite($stream, pack('N', strlen($data)));
+        fwrite($stream, $size);
         fclose($stream);
     }
 
