@@ -171,6 +171,17 @@ def test_php_s_own_server_sends_the_page_before_the_script_ends(
         assert json.loads((web.folder / "pages" / "how").read_text()) == [how, how, 0]
 
 
+@pytest.mark.parametrize(("code", "has_length"), [(204, False), (304, False), (202, True)])
+def test_a_response_without_a_body_has_no_length(code: int, has_length: bool, daemon: Daemon) -> None:
+    with built_in(daemon.variables) as web:
+        web.page("empty", f"ob_start(); http_response_code({code}); Response::finish();")
+        connection = web.connection()
+        connection.request("GET", "/empty.php")
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Content-Length") is not None) == (code, has_length)
+        connection.close()
+
+
 def test_the_session_is_closed_before_the_work_begins(web: Web) -> None:
     session = f"session_save_path('{web.folder}/tmp'); session_id('one'); session_start();"
     with fpm({}, workers=2) as two:

@@ -64,7 +64,9 @@ final class Response
                 apache_setenv('no-brotli', '1');
             }
             header('Connection: close');
-            header('Content-Length: ' . (int) ob_get_length());
+            if (!in_array(http_response_code(), [204, 304], true)) { // they end with their head, and must not have one
+                header('Content-Length: ' . (int) ob_get_length());
+            }
         }
         if ($buffer !== []) {
             ob_end_flush();
