@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.client import BadRequest, Handle, JobFailed, connect, named
+from sidecar.client import BadRequest, JobFailed, connect, named
 from tests.conftest import StartDaemon
 from tests.daemon_process import Daemon
 from tests.rawclient import hand_off, new_id
@@ -42,14 +42,10 @@ def configured() -> Iterator[Daemon]:
     daemon.close()
 
 
-def output(daemon: Daemon, handle: Handle) -> bytes:
-    return bytes(daemon.call("logs", handle.id)["output"])
-
-
 def test_a_command_reads_its_payload_as_json(configured: Daemon) -> None:
     handle = connect(str(configured.runtime)).submit(named("show"), path="/ä.jpg", size=[1, 2])
     assert handle.result(20) == 0
-    assert output(configured, handle) == 'blue in /usr\n{"path":"/ä.jpg","size":[1,2]}\n'.encode()
+    assert handle.output() == 'blue in /usr\n{"path":"/ä.jpg","size":[1,2]}\n'.encode()
     assert handle.status().target.startswith("show: sh -c")
 
 
@@ -58,7 +54,7 @@ def test_words_and_arguments(configured: Daemon) -> None:
     words = submit(named("words"), "a b", 7, "$(reboot)")
     joined = submit(named("join"), "/srv", "a.jpg")
     assert words.result(20) == 0
-    assert output(configured, words) == b"<a b><7><$(reboot)>"
+    assert words.output() == b"<a b><7><$(reboot)>"
     assert joined.result(20) == "/srv/a.jpg"
 
 
@@ -87,7 +83,7 @@ def test_a_spooled_job_becomes_what_the_next_daemon_s_configuration_says(start_d
     (daemon.folder / "sidecar.toml").write_text('[task.t]\nargv = ["echo", "new"]\n')
     daemon.start()
     assert handle.result(20) == 0
-    assert output(daemon, handle) == b"new\n"
+    assert handle.output() == b"new\n"
 
 
 def test_a_job_that_waits_stays_what_it_was_over_a_reload(start_daemon: StartDaemon, tmp_path: Path) -> None:
@@ -105,4 +101,4 @@ def test_a_job_that_waits_stays_what_it_was_over_a_reload(start_daemon: StartDae
         door.options(ack="stored").submit(named("gone"))
     (tmp_path / "go").touch()
     assert [handle.result(20) for handle in [*early, late]] == [0, 0, 0]
-    assert [output(daemon, handle) for handle in [*early, late]] == [b"old\n", b"gone\n", b"new\n"]
+    assert [handle.output() for handle in [*early, late]] == [b"old\n", b"gone\n", b"new\n"]
