@@ -87,7 +87,11 @@ def conclude(
     event = after_attempt(ending, verdict, options, failures, crashes, cancel_wanted)
     due = None
     if event is Event.RETRY:
-        due = ending.ended + retry_delay(failures, options.get("backoff"), dice)
+        pause = report.get("retry")  # the job's own word; it may ask for less than its submitter allowed, not for more
+        if pause is False:
+            event = Event.TIME_OUT if ending.reason == "timeout" else Event.FAIL
+        else:
+            due = ending.ended + (retry_delay(failures, options.get("backoff"), dice) if pause is None else pause)
     return event, due, (failures, interruptions, crashes), error
 
 

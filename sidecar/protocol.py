@@ -20,6 +20,7 @@ VERBS = (
 )  # fmt: skip
 
 _LONGEST_IMPORT = 86400.0  # seconds
+_LONGEST_PAUSE = 366 * 86400.0  # seconds, as in a job's own backoff
 ACKS = ("stored", "synced")  # what a submit on the stream may ask for
 
 
@@ -89,7 +90,8 @@ def seconds_or_none(value: object, name: str) -> float | None:
 
 def parse_report(data: bytes) -> dict[str, Any]:
     """Read what an attempt wrote on fd 3: `result` (bytes), `result_error` (text), or `error` (a map of texts),
-    beside it `import` (seconds) where importing its module took long.
+    beside it `import` (seconds) where importing its module took long, and `retry` beside an error where the job itself
+    says when to try again (seconds), or that nobody should (False).
 
     The bytes are the job's own and may be anything; what is not a report is none: an empty map.
     """
@@ -113,4 +115,8 @@ def parse_report(data: bytes) -> dict[str, Any]:
     took = value.get("import")
     if type(took) is float and 0 <= took < _LONGEST_IMPORT:
         report["import"] = took
+    retry = value.get("retry")
+    is_pause = type(retry) in (int, float) and 0 <= retry <= _LONGEST_PAUSE  # type: ignore[operator]
+    if "error" in report and (is_pause or retry is False):
+        report["retry"] = retry
     return report

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.job import Ending, Event
-from sidecar.policy import BACKOFF_CAP, MAX_CRASHES, after_attempt, retry_delay
+from sidecar.policy import BACKOFF_CAP, MAX_CRASHES, after_attempt, conclude, retry_delay
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,26 @@ def test_a_job_with_n_retries_is_tried_n_plus_one_times() -> None:
         while after_attempt(ending("exit"), "failed", {"retries": retries}, tries, 0, False) is Event.RETRY:
             tries += 1
         assert tries == retries + 1
+
+
+ERROR = {"type": "E", "message": "", "traceback": ""}
+
+
+@pytest.mark.parametrize(
+    ("reason", "retry", "options", "event", "due"),
+    [
+        ("exit", None, {"retries": 1, "backoff": [9.0]}, Event.RETRY, 10.0),
+        ("exit", 5, {"retries": 1, "backoff": [9.0]}, Event.RETRY, 6.0),
+        ("exit", 0.0, {"retries": 1, "backoff": [9.0]}, Event.RETRY, 1.0),
+        ("exit", False, {"retries": 1}, Event.FAIL, None),
+        ("timeout", False, {"retries": 1}, Event.TIME_OUT, None),
+        ("exit", 5, {}, Event.FAIL, None),  # it may not ask for more than its submitter allowed
+        ("exit", 5, {"at_most_once": True}, Event.FAIL, None),
+        ("shutdown", False, {}, Event.INTERRUPT, None),  # that was not the job's failure
+    ],
+)
+def test_a_job_may_say_when_to_try_again_or_not_to(
+    reason: str, retry: object, options: dict[str, Any], event: Event, due: float | None
+) -> None:
+    report = {"error": ERROR} if retry is None else {"error": ERROR, "retry": retry}
+    assert conclude(ending(reason), report, options, (0, 0, 0), False, 0.5)[:2] == (event, due)

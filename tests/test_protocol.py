@@ -20,6 +20,7 @@ from sidecar.protocol import (
     RequestError,
     noticed,
     parse_handoff,
+    parse_report,
     parse_request,
     refused,
     replied,
@@ -79,6 +80,17 @@ def test_a_hand_off_carries_one_job_unchecked() -> None:
 def test_what_is_no_hand_off_is_a_bad_frame(message: object) -> None:
     with pytest.raises(BadFrame, match="cannot read datagram"):
         parse_handoff(message)
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [(False, False), (0, 0), (2.5, 2.5)] + [(bad, None) for bad in (True, -1, "1", math.nan, math.inf, YEAR + 1)],
+)
+def test_what_a_report_says_of_the_next_try_is_no_or_seconds(said: object, taken: object) -> None:
+    error = {"type": "E", "message": "m", "traceback": ""}
+    report = parse_report(wire.pack({"error": error, "retry": said}))
+    assert report == ({"error": error} if taken is None else {"error": error, "retry": taken})
+    assert "retry" not in parse_report(wire.pack({"result": b"\xc0", "retry": said}))
 
 
 def test_replies_and_notices_have_their_shapes() -> None:

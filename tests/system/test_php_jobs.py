@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,37 @@ def test_a_job_waits_for_a_worker_that_a_deploy_has_taken_away(client: Options, 
     worker.symlink_to(WORKER)
     assert handle.result(timeout=30) == 4
     assert len(handle.status().attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "told"),
+    [
+        ("give up", ("Sidecar\\GiveUp", "no such address"), "told: no such address"),
+        ("give up for a cause", ("RangeException", "the cause"), "told: the cause"),
+    ],
+)
+def test_a_job_that_gives_up_is_not_tried_again(
+    how: str, error: tuple[str, str], told: str, client: Options, tmp_path: Path
+) -> None:
+    handle = client.options(retries=4, backoff=[0.0]).submit("Jobs\\Retrying::fail", f"{tmp_path}/tries", how)
+    ended = handle.wait(timeout=20)
+    assert (ended.outcome, len(ended.attempts)) == ("failed", 1)
+    assert ended.error is not None
+    assert (ended.error["type"], ended.error["message"]) == error
+    assert handle.output() == told.encode()
+
+
+def test_a_job_that_does_not_give_up_is(client: Options, tmp_path: Path) -> None:
+    handle = client.options(retries=4, backoff=[0.0]).submit("Jobs\\Retrying::fail", f"{tmp_path}/tries", "as any")
+    assert len(handle.wait(timeout=30).attempts) == 5
+
+
+@pytest.mark.parametrize(("how", "kind"), [("again", "Sidecar\\TryAgain"), ("again for a cause", "RangeException")])
+def test_a_job_may_say_when_it_is_tried_again(how: str, kind: str, client: Options, tmp_path: Path) -> None:
+    sooner = client.options(retries=2, backoff=[3600.0]).submit("Jobs\\Retrying::fail", f"{tmp_path}/a", how, 0.01)
+    later = client.options(retries=2, backoff=[0.0]).submit("Jobs\\Retrying::fail", f"{tmp_path}/b", how, 3600)
+    ended = sooner.wait(timeout=30)  # in spite of the hour that its submitter thought of
+    assert (ended.outcome, len(ended.attempts), (ended.error or {})["type"]) == ("failed", 3, kind)
+    waiting = eventually(lambda: status if (status := later.status()).state == "scheduled" else None)
+    assert abs(waiting.due - waiting.attempts[0].ended - timedelta(hours=1)) < timedelta(milliseconds=1)
+    later.cancel()

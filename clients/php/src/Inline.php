@@ -39,6 +39,9 @@ final class Inline
         try {
             $target->call([...$args, ...$kwargs]);
         } catch (Throwable $error) {
+            if ($error instanceof GiveUp || $error instanceof TryAgain) {
+                $error = $error->getPrevious() ?? $error;
+            }
             $target->tell($error);
             throw $error;
         }

@@ -10,6 +10,7 @@
  *     exit(), exit(0), exit("text")   a null; PHP's status of all three is 0
  *     exit(3)                         the same null, and the status beside it says that the job failed
  *     a Throwable                     its class, message and trace, and `failed` is called when no try is left
+ *     GiveUp, TryAgain                of what they were made for, if anything, and whether and when to try again
  *     exit() in the bootstrap         an error: nothing was called
  *     a fatal error                   PHP's message: no Throwable was there, so `failed` is not called
  *
@@ -105,8 +106,17 @@ final class Worker
     /** Report a Throwable that the job did not catch; tell the class of the call when nothing is left to try. */
     public function fail(Throwable $error): void
     {
-        $this->report(['error' => self::error($error::class, $error->getMessage(), self::trace($error))]);
-        if ($this->plan['last'] && $this->target !== null) {
+        $retry = match (true) {
+            $error instanceof GiveUp => ['retry' => false],
+            $error instanceof TryAgain => ['retry' => $error->seconds],
+            default => [],
+        };
+        if ($retry !== []) {
+            $error = $error->getPrevious() ?? $error;
+        }
+        $this->report(['error' => self::error($error::class, $error->getMessage(), self::trace($error)), ...$retry]);
+        $isLast = $this->plan['last'] || $retry === ['retry' => false];
+        if ($isLast && $this->target !== null) {
             try {
                 $this->target->tell($error);
             } catch (Throwable $second) {
