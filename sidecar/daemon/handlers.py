@@ -218,7 +218,7 @@ class Handlers:
                 states[state] += count
                 if outcome:
                     outcomes[outcome] += count
-                lane = queues.setdefault(queue, {"queued": 0, "running": 0})
+                lane = queues.setdefault(queue, {"scheduled": 0, "queued": 0, "running": 0})
                 if state in lane:
                     lane[state] += count
             await trio.lowlevel.checkpoint()

@@ -519,3 +519,13 @@ def test_no_answer_is_made_up(tmp_path: Path, answer: Callable[[int], list[objec
             connection.sendall(len(reply).to_bytes(4, "big") + reply)
             assert script.heard().rpartition("\\")[2] in ("TimedOut", "ProtocolViolation")
     script.close()
+
+
+def test_how_many_jobs_are_where_can_be_asked(daemon: Daemon) -> None:
+    code = """
+        $client = new Client(queue: 'mail');
+        foreach ([0, 3600, 3600] as $delay) { $jobs[] = $client->run(['true'], delay: $delay, ack: 'stored'); }
+        $jobs[0]->wait(20);
+        say([$client->stats()['queues'], $client->stats()['outcomes']['succeeded']]);
+    """
+    assert said(code, daemon.env) == [{"mail": {"scheduled": 2, "queued": 0, "running": 0}}, 1]

@@ -214,7 +214,7 @@ def test_exec_starts_as_many_at_once_as_are_asked_for_and_ours_as_many_as_may(
         for _ in range(5):
             shop.web.get("exec/after")
         eventually(lambda: shop.log() == ["May begun"] * 7)
-        assert daemon.call("stats")["queues"]["default"] == {"queued": 3, "running": 2}
+        assert daemon.call("stats")["queues"]["default"] == {"scheduled": 0, "queued": 3, "running": 2}
         shop.go_on()
         shop.is_made(10)
         eventually(lambda: daemon.call("stats")["outcomes"].get("succeeded") == 5)

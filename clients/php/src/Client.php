@@ -15,6 +15,7 @@ use InvalidArgumentException;
 
 final class Client
 {
+    private const ANSWER = 10.0; // seconds for what the daemon has at hand
     private const PLANS = 256; // more targets than that are made up on the way: start over
     private const PHP_CALL = '/^[A-Za-z_\x80-\xff][\w\x80-\xff]*(\\\\[A-Za-z_\x80-\xff][\w\x80-\xff]*)*'
         . '(::[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\z/';
@@ -164,6 +165,16 @@ final class Client
     public function cancel(string $id): JobStatus
     {
         return $this->job($id)->cancel();
+    }
+
+    /**
+     * Ask how many jobs are where.
+     *
+     * @return array<string, mixed> as PROTOCOL.md has it: states, outcomes, queues, and others
+     */
+    public function stats(): array
+    {
+        return $this->door->control()->request('stats', "\x90", Clock::now() + self::ANSWER);
     }
 
     /** @param array<int|string, mixed> $args */
