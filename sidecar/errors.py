@@ -79,6 +79,29 @@ class JobFailed(SidecarError):
         self.traceback = traceback
 
 
+class GiveUp(Exception):
+    """Raised by a job that need not be tried again, however many tries it has left: `raise GiveUp("no such address")`.
+
+    With `raise GiveUp() from error` the job's error is that one.
+    """
+
+    retry: bool | float = False
+
+
+class TryAgain(Exception):
+    """Raised by a job that knows better than its backoff when to be tried again: `raise TryAgain(60)`.
+
+    `seconds` are from the end of this try, 0 up to 366 days. It uses up a retry as any failure does; when none is left
+    the job has failed. With `from error` the job's error is that one. Raises ValueError for other seconds.
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        if not 0 <= seconds <= 366 * 86400:
+            raise ValueError(f"cannot try again in {seconds!r} seconds, give 0 up to a year")
+        super().__init__(message or f"to be tried again in {seconds:g} s")
+        self.retry = float(seconds)
+
+
 UNUSABLE = 78  # a daemon's exit status: no daemon can open this store, so none need follow (EX_CONFIG of sysexits.h)
 
 _SHOWN = 80

@@ -18,6 +18,7 @@ from __future__ import annotations
 from ..errors import (
     BadFrame,
     BadRequest,
+    GiveUp,
     Internal,
     JobFailed,
     NoSpace,
@@ -25,6 +26,7 @@ from ..errors import (
     NotFound,
     SidecarError,
     TooLarge,
+    TryAgain,
     Unavailable,
 )
 from .door import Statistics, door_of
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
     from .terms import Given
 
 __all__ = [
-    "Attempt", "BadFrame", "BadRequest", "Handle", "Internal", "JobFailed", "NoSpace", "NotAllowed", "NotFound",
-    "Options", "Prepared", "SidecarError", "Statistics", "Status", "Task", "TooLarge", "Unavailable",
+    "Attempt", "BadFrame", "BadRequest", "GiveUp", "Handle", "Internal", "JobFailed", "NoSpace", "NotAllowed",
+    "NotFound", "Options", "Prepared", "SidecarError", "Statistics", "Status", "Task", "TooLarge", "TryAgain",
+    "Unavailable",
     "connect", "named", "options", "prepare", "statistics", "submit", "task",
 ]  # fmt: skip
 

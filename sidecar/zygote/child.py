@@ -295,6 +295,11 @@ def _text(given: str) -> str:
 def _report_error(error: BaseException) -> None:
     import traceback
 
+    told: dict[str, Any] = {}
+    errors = sys.modules.get("sidecar.errors")  # else the job cannot have raised one of ours
+    if errors is not None and isinstance(error, (errors.GiveUp, errors.TryAgain)):
+        told["retry"] = error.retry
+        error = error.__cause__ or error
     shown = error.__traceback__
     while shown is not None and shown.tb_frame.f_globals.get("__name__") == __name__:
         shown = shown.tb_next  # our own frames say nothing about the job
@@ -308,4 +313,4 @@ def _report_error(error: BaseException) -> None:
         text = "".join(traceback.format_exception(kind, error, shown))
     except Exception:
         text = ""
-    _report({"error": _error(name, message[:_TRACEBACK], text[-_TRACEBACK:])})
+    _report({"error": _error(name, message[:_TRACEBACK], text[-_TRACEBACK:]), **told})

@@ -33,6 +33,22 @@ def wait_for_file(started: str, go: str) -> str:
     return "went on"
 
 
+def fail_its_own_way(path: str, how: str, seconds: float = 0) -> None:
+    from sidecar.client import GiveUp, TryAgain
+
+    leave_line(path, how)
+    try:
+        raise LookupError("the cause")
+    except LookupError as cause:
+        if how == "give up":
+            raise GiveUp("no such address") from None
+        if how == "give up for a cause":
+            raise GiveUp from cause
+        if how == "again":
+            raise TryAgain(seconds, "not yet") from None
+        raise TryAgain(seconds) from cause
+
+
 def fail_until(path: str, tries: int) -> int:
     """Fail until it was tried so often."""
     leave_line(path, time.time())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.client import JobFailed, NotFound, Options, connect
+from sidecar.client import JobFailed, NotFound, Options, TryAgain, connect
 from tests.daemon_process import Daemon
 from tests.rawclient import job_of
 from tests.waiting import eventually
@@ -88,6 +88,43 @@ def test_a_job_without_tries_left_has_failed(client: Options, tmp_path: Path) ->
     handle = client.options(retries=1, backoff=[0.0]).submit(jobs.fail_until, str(tmp_path / "ran"), 9)
     status = handle.wait(timeout=20)
     assert (status.outcome, len(status.attempts)) == ("failed", 2)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "message"),
+    [
+        ("give up", "sidecar.errors.GiveUp", "no such address"),
+        ("give up for a cause", "LookupError", "the cause"),
+    ],
+)
+def test_a_job_that_gives_up_is_not_tried_again(
+    how: str, kind: str, message: str, client: Options, tmp_path: Path
+) -> None:
+    handle = client.options(retries=4, backoff=[0.0]).submit(jobs.fail_its_own_way, str(tmp_path / "ran"), how)
+    status = handle.wait(timeout=20)
+    assert (status.outcome, len(lines(tmp_path / "ran"))) == ("failed", 1)
+    assert status.error is not None
+    assert (status.error["type"], status.error["message"]) == (kind, message)
+    assert message in status.error["traceback"]
+
+
+@pytest.mark.parametrize(("how", "kind"), [("again", "sidecar.errors.TryAgain"), ("for a cause", "LookupError")])
+def test_a_job_may_say_when_it_is_tried_again(how: str, kind: str, client: Options, tmp_path: Path) -> None:
+    tried = client.options(retries=2)
+    sooner = tried.options(backoff=[3600.0]).submit(jobs.fail_its_own_way, str(tmp_path / "a"), how, 0.01)
+    later = tried.options(backoff=[0.0]).submit(jobs.fail_its_own_way, str(tmp_path / "b"), how, 3600)
+    ended = sooner.wait(timeout=20)  # in spite of the hour that its submitter thought of
+    assert (ended.outcome, len(ended.attempts), (ended.error or {})["type"]) == ("failed", 3, kind)
+    waiting = eventually(lambda: status if (status := later.status()).state == "scheduled" else None)
+    pause = waiting.due - waiting.attempts[0].ended - datetime.timedelta(hours=1)
+    assert abs(pause) < datetime.timedelta(milliseconds=1)  # they are floats on their way
+    later.cancel()
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e9, float("nan")])
+def test_no_job_is_tried_again_at_no_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="give 0 up to a year"):
+        TryAgain(seconds)
 
 
 def test_a_job_over_its_time_is_ended(client: Options, tmp_path: Path) -> None:
