@@ -23,4 +23,4 @@ def test_the_client_s_own_tests_pass() -> None:
 
 
 def test_the_code_reads_as_psr_12() -> None:
-    _run("phpcs", "--standard=PSR12", "--extensions=php", "src", "compat", "tests", "autoload.php", "bin")
+    _run("phpcs", "--standard=PSR12", "--extensions=php", "src", "compat", "tests", "autoload.php", "bin", "examples")
