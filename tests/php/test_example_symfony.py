@@ -96,6 +96,34 @@ def test_a_message_is_handled_in_another_process_after_its_dispatch(shop: Shop) 
     assert not os.path.exists(f"/proc/{line.split()[0]}")
 
 
+@pytest.mark.parametrize(
+    ("secret", "is_opened"), [("''", False), ("'another'", False), ("'none'", True)], ids=["empty", "wrong", "right"]
+)
+def test_nothing_is_unserialized_that_the_application_has_not_signed(shop: Shop, secret: str, is_opened: bool) -> None:
+    code = f"""
+        $class = Sidecar\\Bridge\\Symfony\\Consumer::class;
+        $trap = 'O:16:"App\\Message\\Trap":0:{{}}';
+        $message = Sidecar\\Msgpack::encode(['body' => addslashes($trap), 'headers' => []]);
+        $signed = hash_hmac('sha256', $message, {secret});
+        $env = ['APP_ENV' => 'prod', 'APP_DEBUG' => '0', 'KERNEL_CLASS' => App\\Kernel::class];
+        $options = ['retries' => 2, 'runtime' => ['cwd' => getcwd(), 'env' => $env]];
+        $place = dirname((new ReflectionClass($class))->getFileName());
+        $client = new Sidecar\\Client(bootstrap: "{{$place}}/bootstrap.php");
+        say($client->submit($class, ['async', new Sidecar\\Bytes($message), $signed], ...$options)->id);
+    """
+    status = shop.ended(shop.say(code))
+    assert (shop.folder / "trapped").exists() == is_opened
+    if not is_opened:
+        assert (status["outcome"], len(status["attempts"])) == ("failed", 1)
+        assert "not signed with the key of this application" in status["error"]["message"]
+
+
+def test_an_application_without_a_secret_is_told_so(shop: Shop) -> None:
+    shop.change("config/packages/framework.yaml", "secret: none", "secret: ''")
+    code = "try { dispatch(new Step()); } catch (Throwable $error) { say($error->getMessage()); }"
+    assert "no key to sign its jobs with" in shop.say(code)
+
+
 def test_each_message_has_a_process_forked_from_one_that_has_booted_the_kernel(shop: Shop) -> None:
     shop.change(
         "src/Kernel.php",

@@ -46,8 +46,6 @@ final class Setup
             );
         }
         $env += Runtime::fields($php, $bootstrap)['env'] ?? [];
-        $daemon = $runtimeDir ?? (string) getenv('SIDECAR_RUNTIME_DIR');
-        $env += $daemon === '' ? [] : ['SIDECAR_RUNTIME_DIR' => $daemon]; // a job may hand off in its turn
         $runtime = ['cwd' => $folder] + ($env === [] ? [] : ['env' => $env]);
         return new Client($runtimeDir, $php, $bootstrap, ...self::typed($settings), runtime: $runtime);
     }

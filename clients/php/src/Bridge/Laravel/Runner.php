@@ -16,6 +16,7 @@ use Illuminate\Queue\MaxAttemptsExceededException;
 use Illuminate\Queue\Worker;
 use Illuminate\Queue\WorkerOptions;
 use Sidecar\Bridge\Deadline;
+use Sidecar\Bridge\Signature;
 use Sidecar\GiveUp;
 use Sidecar\TryAgain;
 use Throwable;
@@ -42,13 +43,14 @@ final class Runner
         $app->make(CallQueuedHandler::class);
         array_map(class_exists(...), [
             Pipeline::class, SidecarJob::class, WorkerOptions::class, JobProcessing::class, JobProcessed::class,
-            ExceptionHandler::class, Deadline::class, JobName::class
+            ExceptionHandler::class, Deadline::class, JobName::class, Signature::class,
         ]);
     }
 
     /** Run a job of a connection of config/queue.php. */
-    public function __invoke(string $connection, string $queue, string $payload): void
+    public function __invoke(string $connection, string $queue, string $payload, string $signature): void
     {
+        $this->app->make(Signature::class)->check($payload, $signature);
         Deadline::watch();
         $this->app->make('events')->listen(JobFailed::class, $this->record(...));
         $this->job = $job = new SidecarJob($this->app, $payload, $connection, $queue);

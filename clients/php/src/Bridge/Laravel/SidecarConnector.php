@@ -7,6 +7,7 @@ namespace Sidecar\Bridge\Laravel;
 use Illuminate\Queue\Connectors\ConnectorInterface;
 use InvalidArgumentException;
 use Sidecar\Bridge\Setup;
+use Sidecar\Bridge\Signature;
 
 /**
  * A connection of config/queue.php: queue, tries, after_commit, and what else a sidecar client may be told.
@@ -15,7 +16,7 @@ final class SidecarConnector implements ConnectorInterface
 {
     private const NOT_THE_CLIENT_S = ['driver' => 1, 'name' => 1, 'queue' => 1, 'tries' => 1, 'after_commit' => 1];
 
-    public function __construct(private readonly string $basePath)
+    public function __construct(private readonly string $basePath, private readonly Signature $signature)
     {
     }
 
@@ -40,6 +41,7 @@ final class SidecarConnector implements ConnectorInterface
             $config['queue'] ?? 'default',
             $tries,
             (bool) ($config['after_commit'] ?? false),
+            $this->signature,
         );
     }
 }

@@ -7,6 +7,7 @@ namespace Sidecar\Bridge\Laravel;
 use Illuminate\Contracts\Queue\Queue as QueueContract;
 use Illuminate\Queue\Queue;
 use LogicException;
+use Sidecar\Bridge\Signature;
 use Sidecar\Client;
 use Sidecar\Job;
 
@@ -25,6 +26,7 @@ final class SidecarQueue extends Queue implements QueueContract
         private readonly string $queueName,
         private readonly int $tries,
         bool $afterCommit,
+        private readonly Signature $signature,
     ) {
         $this->dispatchAfterCommit = $afterCommit;
     }
@@ -126,8 +128,9 @@ final class SidecarQueue extends Queue implements QueueContract
         $kinds = [];
         foreach ($jobs as $place => [$payload, $delay]) {
             $terms = $this->terms($payload, $queue, $delay);
+            $signed = [$this->connectionName, $queue, $payload, $this->signature->of($payload)];
             $kinds[serialize($terms)][0] = $terms;
-            $kinds[serialize($terms)][1][$place] = [Runner::class, [$this->connectionName, $queue, $payload]];
+            $kinds[serialize($terms)][1][$place] = [Runner::class, $signed];
         }
         $sent = [];
         foreach ($kinds as [$terms, $calls]) {

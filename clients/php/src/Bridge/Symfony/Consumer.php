@@ -41,15 +41,13 @@ final class Consumer
     }
 
     /**
-     * Handle a message.
-     *
-     * @param array<string, mixed> $message as the transport's serializer made it
+     * Handle a message, as the transport packed and signed it.
      */
-    public function __invoke(string $transport, array $message): void
+    public function __invoke(string $transport, string $message, string $signature): void
     {
         Deadline::watch();
         $this->transport = $transport;
-        $this->envelope = $this->receivers->get($transport)->decode($message);
+        $this->envelope = $this->receivers->get($transport)->decode($message, $signature);
         $received = new WorkerMessageReceivedEvent($this->envelope, $transport);
         $this->events?->dispatch($received);
         $this->envelope = $received->getEnvelope();

@@ -4,8 +4,12 @@ declare(strict_types=1);
 
 namespace Sidecar\Bridge\Symfony;
 
+use Sidecar\Bridge\Signature;
+use Sidecar\Bytes;
 use Sidecar\Client;
 use Sidecar\Exception\SidecarException;
+use Sidecar\GiveUp;
+use Sidecar\Msgpack;
 use Symfony\Component\Messenger\Envelope;
 use Symfony\Component\Messenger\Exception\LogicException;
 use Symfony\Component\Messenger\Exception\TransportException;
@@ -25,6 +29,7 @@ final class Transport implements TransportInterface, MessageCountAwareInterface
         private readonly SerializerInterface $serializer,
         private readonly string $name,
         private readonly string $queue,
+        private readonly Signature $signature,
     ) {
     }
 
@@ -34,8 +39,9 @@ final class Transport implements TransportInterface, MessageCountAwareInterface
         $delay = $envelope->last(DelayStamp::class);
         $options = $delay === null ? [] : ['delay' => max(0, $delay->getDelay()) / 1000];
         try {
-            $message = $this->serializer->encode($envelope);
-            $job = $this->client->submit(Consumer::class, [$this->name, $message], ...$options);
+            $message = Msgpack::encode($this->serializer->encode($envelope), 'the message');
+            $signed = [$this->name, new Bytes($message), $this->signature->of($message)];
+            $job = $this->client->submit(Consumer::class, $signed, ...$options);
         } catch (SidecarException $error) {
             throw new TransportException("cannot hand off the message: {$error->getMessage()}", 0, $error);
         }
@@ -45,11 +51,12 @@ final class Transport implements TransportInterface, MessageCountAwareInterface
     /**
      * Make the envelope again, in the job.
      *
-     * @param array<string, mixed> $message
+     * @throws GiveUp when the message is not signed by this application
      */
-    public function decode(array $message): Envelope
+    public function decode(string $message, string $signature): Envelope
     {
-        $envelope = $this->serializer->decode($message);
+        $this->signature->check($message, $signature);
+        $envelope = $this->serializer->decode(Msgpack::decode($message));
         $id = getenv('SIDECAR_JOB_ID');
         return $id === false ? $envelope : $envelope->with(new TransportMessageIdStamp($id));
     }

@@ -12,6 +12,7 @@ declare(strict_types=1);
 namespace Sidecar\Bridge\Symfony;
 
 use Sidecar\Bridge\Setup;
+use Sidecar\Bridge\Signature;
 use Symfony\Component\HttpKernel\KernelInterface;
 use Symfony\Component\Messenger\Exception\InvalidArgumentException;
 use Symfony\Component\Messenger\Transport\Serialization\SerializerInterface;
@@ -58,6 +59,8 @@ final class TransportFactory implements TransportFactoryInterface
             } elseif (!isset($options['bootstrap'])) {
                 throw new \InvalidArgumentException('without a kernel give the option bootstrap, a PHP file');
             }
+            $signature = new Signature([(string) ($options['secret'] ?? $this->secret())]);
+            unset($options['secret']);
             $folder = $this->kernel?->getProjectDir() ?? dirname((string) $options['bootstrap']);
             $client = Setup::client($options, $folder, $env);
         } catch (\InvalidArgumentException $error) {
@@ -67,7 +70,14 @@ final class TransportFactory implements TransportFactoryInterface
                 $error,
             );
         }
-        return new Transport($client, $serializer, $name, $options['queue'] ?? 'default');
+        return new Transport($client, $serializer, $name, $options['queue'] ?? 'default', $signature);
+    }
+
+    /** Return the application's framework.secret (APP_SECRET), null where it has none. */
+    private function secret(): ?string
+    {
+        $container = $this->kernel?->getContainer();
+        return $container?->hasParameter('kernel.secret') ? $container->getParameter('kernel.secret') : null;
     }
 
     /** @param array<string, mixed> $options */
