@@ -82,14 +82,15 @@ def serving_mariadb() -> Iterator[MariaDb]:
     assert _INSTALL
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as name:  # short: a socket's path has 107 bytes
         folder = Path(name)
-        data = [f"--datadir={folder}/data", f"--user={_USER}", "--innodb-log-file-size=4M"]
+        # To each its own: a server that starts removes what looks like the temporary tables of one that died.
+        data = [f"--datadir={folder}/data", f"--tmpdir={folder}", f"--user={_USER}", "--innodb-log-file-size=4M"]
         install = [_INSTALL, "--no-defaults", *data, "--auth-root-authentication-method=normal", "--skip-test-db"]
         done = subprocess.run(install, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         command = [
             _SERVER, "--no-defaults", *data, f"--socket={folder}/mysql.sock", f"--pid-file={folder}/pid",
             "--skip-networking", "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=2",
-            f"--tmpdir={folder}", "--performance-schema=off",
+            "--performance-schema=off",
         ]  # fmt: skip
         with open(folder / "log", "w") as log:
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
