@@ -4,9 +4,9 @@
  * What a PHP job needs to find its code: which php, what to require first, in which folder. Made once per process, and
  * sent with each job, so that nothing has to be configured.
  *
- * Under FPM PHP_BINARY is php-fpm, so the command line's php of the same version is named. The bootstrap is the
- * autoloader of Composer, if one is registered. The folder is the project's, not that of the page: each other record is
- * another zygote to the daemon.
+ * Under FPM PHP_BINARY is php-fpm, so the command line's php of the same version is named. The bootstrap is WordPress
+ * or the autoloader of Composer, where one is loaded. The folder is the project's, not that of the page: each other
+ * record is another zygote to the daemon.
  */
 
 declare(strict_types=1);
@@ -24,7 +24,7 @@ final class Runtime
     /** @return array<string, mixed> the record, not packed */
     public static function fields(?string $php, ?string $bootstrap): array
     {
-        $bootstrap ??= self::composer();
+        $bootstrap ??= self::application();
         $record = ['kind' => 'php', 'interpreter' => $php ?? self::interpreter(), 'worker' => self::worker()];
         if ($bootstrap !== null) {
             $record['bootstrap'] = $bootstrap;
@@ -79,7 +79,7 @@ final class Runtime
             $folder = getcwd();
             return $folder === false ? null : $folder;
         }
-        $bootstrap ??= self::composer();
+        $bootstrap ??= self::application();
         if ($bootstrap === null) {
             return null;
         }
@@ -92,8 +92,11 @@ final class Runtime
         return in_array(PHP_SAPI, ['cli', 'cli-server', 'phpdbg'], true);
     }
 
-    private static function composer(): ?string
+    private static function application(): ?string
     {
+        if (defined('ABSPATH') && defined('WPINC')) { // there, Composer's is that of whichever plugin was loaded last
+            return ABSPATH . 'wp-load.php';
+        }
         if (!class_exists('Composer\Autoload\ClassLoader', false)) {
             return null;
         }

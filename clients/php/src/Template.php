@@ -225,7 +225,8 @@ final class Template
         foreach (scandir("{$own}/fd") ?: [] as $fd) {
             $name = $fd[0] === '.' ? false : readlink("{$own}/fd/{$fd}"); // of scandir's own there is nothing left
             if ($name !== false && !str_starts_with($name, '/proc/')) {
-                $found["fd {$fd}"] = "open: {$name}";
+                $what = str_starts_with($name, 'socket:') ? "{$name}, a connection such as a database's" : $name;
+                $found["fd {$fd}"] = "open: {$what}";
             }
         }
         foreach (scandir("{$own}/task") ?: [] as $task) {
