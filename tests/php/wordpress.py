@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from .script import CLIENT, PHP, needs_php
 from .web import Web, fpm, serving
 
 Value = TypeVar("Value")
-SOURCES = Path("/usr/share/wordpress")
+SOURCES = Path(os.environ.get("WORDPRESS", "/usr/share/wordpress"))  # another version may be given
 EXAMPLE = CLIENT / "examples" / "wordpress"
 needs_wordpress = [
     needs_php,
@@ -152,7 +153,8 @@ def installed(mariadb: MariaDb, tmp_path_factory: pytest.TempPathFactory) -> str
     """Install WordPress, which takes seconds, and return the database; what it has to do is done for the next hour."""
     site = WordPress(tmp_path_factory.mktemp("wordpress") / "site", mariadb)
     site.run(_INSTALL.format(folder=site.folder), load=False)
-    site.run("delete_transient('doing_cron');")  # a first visit finds much to be scheduled, and asks for it in vain
+    # A first visit finds much to be scheduled, and must not ask in vain for somebody to run it.
+    site.run(f"define('DISABLE_WP_CRON', true); require '{site.folder}/wp-load.php';", load=False)
     site.run(f"require '{site.folder}/wp-cron.php';", load=False)
     return site.database
 
