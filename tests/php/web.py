@@ -259,8 +259,9 @@ def fpm(
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands
         ]
         try:
-            eventually(lambda: all((folder / f"{part}.sock").is_socket() for part in ("fpm", "http")))
-            yield Web(folder)
+            web = Web(folder)  # PHP-FPM says when it listens: for a moment its socket is there and refuses
+            eventually(lambda: (folder / "http.sock").is_socket() and "ready to handle connections" in web.log())
+            yield web
         finally:
             for server in servers:
                 server.terminate()
