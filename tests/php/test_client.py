@@ -115,6 +115,11 @@ def test_a_job_may_be_asked_about_by_its_id_in_another_process(shared_daemon: Da
     assert said(code, {**shared_daemon.variables, "ID": id}) == ["succeeded", id, 0, None]
 
 
+def test_an_id_is_read_without_any_extension() -> None:
+    id = "019ab1c2-0000-7000-8000-000000000001"
+    assert said(f"say((new Client())->job('{id.upper()}')->id);", {}, ("-n",)) == id
+
+
 def test_a_prepared_job_has_its_id_before_anything_is_sent(shared_daemon: Daemon) -> None:
     code = """
         $client = new Client;

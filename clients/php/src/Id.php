@@ -34,7 +34,7 @@ final class Id
     public static function parse(string $text): string
     {
         $digits = strtr($text, ['-' => '']);
-        if (strlen($digits) !== 32 || !ctype_xdigit($digits)) {
+        if (preg_match('/^[0-9a-f]{32}\z/i', $digits) !== 1) {
             throw new InvalidArgumentException(
                 'cannot use ' . var_export($text, true) . ' as a job id: give the text of a UUID, as $job->id is one'
             );
