@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 import pytest
 
 from ..daemon_process import Daemon
-from .mariadb import mariadb  # noqa: F401
 from .test_example_callback import changed
 from .web import SERVERS, Web, needs_fpm
 from .wordpress import Shop, a_shop, a_wordpress, installed, needs_wordpress, outcomes, soon  # noqa: F401

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ..daemon_process import Daemon
-from .mariadb import mariadb  # noqa: F401
 from .test_example_callback import changed
 from .web import SERVERS, Web, needs_fpm, needs_mod_php
 from .wordpress import Shop, a_shop, a_wordpress, installed, needs_wordpress, outcomes, soon  # noqa: F401

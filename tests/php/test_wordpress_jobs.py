@@ -7,7 +7,6 @@ from typing import Any
 
 from ..daemon_process import Daemon
 from ..waiting import eventually
-from .mariadb import mariadb  # noqa: F401
 from .script import said
 from .wordpress import WordPress, a_wordpress, installed, needs_wordpress  # noqa: F401
 
