@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from ..daemon_process import Daemon
 from ..waiting import eventually
-from .script import needs_php
+from .script import CLIENT, needs_php
 from .web import Over, Web, built_in, fpm, needs_fpm
 
 pytestmark = [needs_php, needs_fpm]
@@ -50,6 +51,16 @@ def test_the_socket_is_kept_from_one_request_to_the_next(daemon: Daemon, web: We
     assert first[2] == second[2] == third[2]
     assert len(kept) == first[2] - 1  # all but the connection of the web server, which is another for each request
     eventually(lambda: daemon.call("stats")["outcomes"].get("succeeded") == 3)
+
+
+def test_a_page_that_hands_off_loads_the_files_that_are_not_looked_for_first_and_no_others(web: Web) -> None:
+    web.page("files", "(new Client)->submit('strlen', ['x']); say(get_included_files());")
+    text = (CLIENT / "autoload.php").read_text()
+    known = re.findall(r"'(\w+)'", text[text.index("in_array(") : text.index("], true)")])
+    assert len(known) > 5
+    _, _, functions, *classes = heard(web, "files")
+    assert sorted(classes) == [f"{CLIENT}/src/{name}.php" for name in sorted(known)]
+    assert functions == f"{CLIENT}/src/functions.php"
 
 
 def test_a_daemon_that_was_replaced_is_found_again_and_the_page_says_nothing_of_it(daemon: Daemon, web: Web) -> None:

@@ -25,7 +25,7 @@ final class Client
     private array $options;
     /** @var array<string, Plan> */
     private array $plans = [];
-    private ?Bytes $record = null;
+    private ?string $record = null; // packed
 
     /**
      * `$runtimeDir` is the daemon's folder (null: where `sidecar serve` puts it), `$php` the php that runs the jobs
@@ -198,7 +198,7 @@ final class Client
                 'cannot use options: what is not PHP cannot run inline here, give another on_unavailable'
             );
         }
-        $plan = new Plan(['call' => $isPhp ? self::called($call) : $call, 'runtime' => $runtime], $checked);
+        $plan = new Plan(['call' => $isPhp ? self::called($call) : $call], $checked, $runtime);
         if ($options === [] && is_string($call)) {
             if (count($this->plans) >= self::PLANS) {
                 $this->plans = [];
@@ -232,16 +232,16 @@ final class Client
         return new Plan(['task' => $task->name], $checked);
     }
 
-    private function record(): Bytes
+    private function record(): string
     {
-        return $this->record ??= new Bytes(Runtime::record($this->php, $this->bootstrap));
+        return $this->record ??= Runtime::record($this->php, $this->bootstrap);
     }
 
     /** @param array<string, mixed> $runtime */
-    private function given(array $runtime): Bytes
+    private function given(array $runtime): string
     {
         $isPhp = ($runtime['kind'] ?? 'php') === 'php';
-        return new Bytes(Runtime::packed($isPhp ? $runtime + Runtime::fields($this->php, $this->bootstrap) : $runtime));
+        return Runtime::packed($isPhp ? $runtime + Runtime::fields($this->php, $this->bootstrap) : $runtime);
     }
 
     private static function absolute(string $name, ?string $path): void

@@ -54,7 +54,7 @@ final class Door
     {
         $ack = $options['ack'] ?? 'sent';
         $seconds = $options['deadline'] ?? Terms::DEADLINE;
-        $now = Clock::now();
+        $now = hrtime(true) / 1e9; // Clock::now(), without a file to load on every page
         try {
             if ($ack === 'sent' && $this->byDatagram($message, $now + $seconds / 2)) {
                 return 'sent';

@@ -18,13 +18,21 @@ final class Plan
     private int $count = 1; // and the id
 
     /**
+     * `$runtime` is the packed record of a call; null for what has none.
+     *
      * @param array<string, mixed> $target `call`, `argv` or `task`, and what goes with it
      * @param array<string, mixed> $options checked
      */
-    public function __construct(private readonly array $target, public readonly array $options)
-    {
+    public function __construct(
+        private readonly array $target,
+        public readonly array $options,
+        ?string $runtime = null,
+    ) {
         foreach ([...$target, ...array_diff_key($options, Terms::LOCAL)] as $name => $value) {
             $this->add($this->fields, $this->count, $name, Msgpack::encode($value, $name));
+        }
+        if ($runtime !== null) {
+            $this->add($this->fields, $this->count, 'runtime', Msgpack::bin($runtime));
         }
     }
 

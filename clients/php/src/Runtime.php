@@ -50,7 +50,7 @@ final class Runtime
         if (isset($record['env'])) {
             $record['env'] = new Map($record['env']);
         }
-        return Msgpack::encode(new Map($record), 'runtime');
+        return Msgpack::encode($record, 'runtime');
     }
 
     /** Return the path of the script that runs a call. */
@@ -67,7 +67,7 @@ final class Runtime
         }
         $versioned = PHP_BINDIR . '/php' . PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION;
         Silence::begin(); // open_basedir may forbid the look
-        $found = is_executable($versioned);
+        $found = realpath($versioned) !== false; // which PHP remembers from page to page
         Silence::end();
         return $found ? $versioned : PHP_BINDIR . '/php';
     }
