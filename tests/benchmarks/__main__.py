@@ -18,15 +18,16 @@ def main() -> None:
     given = parser.parse_args()
     daemon = Daemon(slots=_SLOTS).start()
     os.environ.update(daemon.variables)
-    from . import durable, execution, handoff, idle, intake, php, warming  # the client looks where the environment says
+    # Only now: the client looks where the environment says.
+    from . import durable, execution, handoff, idle, intake, packing, pages, php, warming
 
     try:
         rows = [*idle.memory(daemon), idle.cpu(daemon), handoff.import_time(), execution.latency(daemon)]
         rows += [*execution.throughputs(daemon, _SLOTS), execution.commands(daemon, _SLOTS)]
         rows += [handoff.stored(daemon), *durable.acks(), handoff.sent(daemon), handoff.first(daemon)]
         rows += [handoff.sent_beside_work(daemon), *intake.intake(daemon), intake.beside_a_flood(daemon)]
-        rows += [*php.handoff(daemon), *php.jobs(daemon, _SLOTS)]
-        rows += warming.rows(daemon, _SLOTS)
+        rows += [*php.handoff(daemon), *packing.rows(daemon), *php.jobs(daemon, _SLOTS)]
+        rows += [*warming.rows(daemon, _SLOTS), *pages.rows()]
     finally:
         daemon.close()
     show(rows)

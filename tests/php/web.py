@@ -73,6 +73,7 @@ http {{
     uwsgi_temp_path {folder}/tmp; scgi_temp_path {folder}/tmp;
     server {{
         listen unix:{folder}/http.sock;
+        {listen}
         root {root};
         location / {{
             include /etc/nginx/fastcgi_params;
@@ -235,12 +236,17 @@ def serving(server: str, env: dict[str, str], pages: Path | None = None) -> Abst
 
 @contextmanager
 def fpm(
-    env: dict[str, str], workers: int = 1, settings: str = "", pages: Path | None = None, plain: bool = True
+    env: dict[str, str],
+    workers: int = 1,
+    settings: str = "",
+    pages: Path | None = None,
+    plain: bool = True,
+    port: int | None = None,
 ) -> Iterator[Web]:
     """Run nginx and PHP-FPM as this user.
 
     `settings` are further lines of the pool. `plain`: without php.ini and its extensions, which the client must not
-    need.
+    need. `port`: one of this machine on which nginx listens too.
     """
     assert FPM and NGINX
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as name:
@@ -248,7 +254,8 @@ def fpm(
         lines = "\n".join([*(f"env[{key}] = {value}" for key, value in env.items()), settings])
         root = os.geteuid() == 0
         values = {"folder": name, "workers": workers, "env": lines, "user": "root" if root else "nobody",
-                  "group": "root" if root else "nogroup", "root": pages or folder / "pages"}  # fmt: skip
+                  "group": "root" if root else "nogroup", "root": pages or folder / "pages",
+                  "listen": f"listen 127.0.0.1:{port};" if port else ""}  # fmt: skip
         (folder / "fpm.conf").write_text(_POOL.format(**values))
         (folder / "nginx.conf").write_text(_NGINX.format(**values))
         commands = [
@@ -274,7 +281,7 @@ def built_in(env: dict[str, str], pages: Path | None = None, plain: bool = True)
     """Run `php -S`, which takes one request at a time; `plain` as for `fpm`."""
     assert PHP
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as name:
-        folder, port = _folder(name), _free_port()
+        folder, port = _folder(name), free_port()
         command = [PHP, *(["-n"] if plain else []), "-d", "html_errors=0", "-S", f"127.0.0.1:{port}"]
         with _running([*command, "-t", str(pages or folder / "pages")], folder, port, env) as web:
             yield web
@@ -284,7 +291,7 @@ def built_in(env: dict[str, str], pages: Path | None = None, plain: bool = True)
 def mod_php(env: dict[str, str], pages: Path | None = None, workers: int = 4) -> Iterator[Tcp]:
     """Run Apache with mod_php and mod_deflate, on a port of this machine."""
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as name:
-        folder, port = _folder(name), _free_port()
+        folder, port = _folder(name), free_port()
         values = {"folder": name, "port": port, "modules": MODULES, "mod_php": MOD_PHP, "workers": workers,
                   "root": pages or folder / "pages"}  # fmt: skip
         (folder / "apache.conf").write_text(_APACHE.format(**values))
@@ -316,7 +323,8 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody had a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
