@@ -77,7 +77,7 @@ http {{
         root {root};
         location / {{
             include /etc/nginx/fastcgi_params;
-            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+            fastcgi_param SCRIPT_FILENAME {scripts}$fastcgi_script_name;
             fastcgi_pass unix:{folder}/fpm.sock;
         }}
     }}
@@ -242,11 +242,12 @@ def fpm(
     pages: Path | None = None,
     plain: bool = True,
     port: int | None = None,
+    scripts: str = "$document_root",
 ) -> Iterator[Web]:
     """Run nginx and PHP-FPM as this user.
 
     `settings` are further lines of the pool. `plain`: without php.ini and its extensions, which the client must not
-    need. `port`: one of this machine on which nginx listens too.
+    need. `port`: one of this machine on which nginx listens too. `scripts`: what PHP calls the folder of the pages.
     """
     assert FPM and NGINX
     with tempfile.TemporaryDirectory(prefix="sc-", dir="/tmp") as name:
@@ -255,7 +256,7 @@ def fpm(
         root = os.geteuid() == 0
         values = {"folder": name, "workers": workers, "env": lines, "user": "root" if root else "nobody",
                   "group": "root" if root else "nogroup", "root": pages or folder / "pages",
-                  "listen": f"listen 127.0.0.1:{port};" if port else ""}  # fmt: skip
+                  "scripts": scripts, "listen": f"listen 127.0.0.1:{port};" if port else ""}  # fmt: skip
         (folder / "fpm.conf").write_text(_POOL.format(**values))
         (folder / "nginx.conf").write_text(_NGINX.format(**values))
         commands = [
