@@ -85,3 +85,12 @@ def test_what_comes_to_the_project_s_bin_is_there_and_can_be_run(project: Path) 
     assert about["bin"]
     for path in about["bin"]:
         assert os.access(project / "vendor" / "bin" / Path(path).name, os.X_OK)
+
+
+def test_no_class_of_the_client_is_looked_for_on_the_disk(project: Path) -> None:
+    listed = "echo json_encode((require 'vendor/autoload.php')->getClassMap());"
+    done = subprocess.run([str(PHP), "-r", listed], cwd=project, capture_output=True, text=True, check=True)
+    source = CLIENT / "src"
+    files = [path.relative_to(source).with_suffix("") for path in source.rglob("*.php") if path.name[0].isupper()]
+    assert len(files) > 20
+    assert {"Sidecar\\" + str(file).replace("/", "\\") for file in files} <= json.loads(done.stdout).keys()
