@@ -61,8 +61,8 @@ def test_a_mail_server_that_is_away_is_tried_again(daemon: Daemon, web: Web, tmp
     (tmp_path / "away").touch()
     assert posted(web, email="ann@example.org", text="Hello")[0] == 303
     [job] = eventually(lambda: [job for job in daemon.call("list", {}) if job["failures"]])
-    assert job["state"] == "scheduled"
-    error = daemon.call("status", job["id"])["error"]
+    status = eventually(lambda: found if len((found := daemon.call("status", job["id"]))["attempts"]) > 1 else None, 20)
+    error = status["attempts"][0]["error"]
     assert error["message"] == "the mail server did not take the message of ann@example.org"
 
 
