@@ -52,7 +52,8 @@ def test_what_is_no_job_is_put_aside_and_what_is_wrong_is_rejected(host: Host) -
     assert sorted(name.partition(".")[0] for name in os.listdir(host.spool / "corrupt")) == aside
     assert os.listdir(new) == []
     assert re.findall(r"^sidecar-php: spool file (\w+): .*: put into ", run.said(), re.MULTILINE) == aside
-    assert run.report().startswith("3 taken from the spool; ended: 1 succeeded")
+    assert run.report().startswith("3 taken from the spool; ended: 2 rejected, 1 succeeded")
+    assert sorted(re.findall(r"job (\S+): rejected: .", run.said())) == sorted([wrong, odd])
     assert [host.outcome(each) for each in (id, wrong, odd)] == ["succeeded", "rejected", "rejected"]
     assert "timeout" in host.status(wrong)["reason"]
     assert "no_such" in host.status(odd)["reason"]

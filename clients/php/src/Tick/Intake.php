@@ -37,16 +37,13 @@ final class Intake
     /**
      * Take in some of what is there, oldest first: each is a sync of the disk, and nobody keeps deadlines meanwhile.
      *
-     * @return array{int, bool} how many jobs came, and whether there is more
+     * @return array{list<Entry>, bool} the jobs that came, and whether there is more
      */
     public function takeSome(): array
     {
         $names = $this->names();
-        $taken = 0;
-        foreach (array_slice($names, 0, self::SOME) as $name) {
-            $taken += (int) $this->take($name);
-        }
-        return [$taken, count($names) > self::SOME];
+        $taken = array_map($this->take(...), array_slice($names, 0, self::SOME));
+        return [array_values(array_filter($taken)), count($names) > self::SOME];
     }
 
     /** Return how many files are there to be taken in. */
@@ -62,14 +59,14 @@ final class Intake
         return array_values(array_diff($names, ['.', '..'], array_map(strval(...), array_keys($this->left))));
     }
 
-    private function take(string $name): bool
+    private function take(string $name): ?Entry
     {
         $path = "{$this->spool}/new/{$name}";
         Silence::begin();
         $data = $this->read($path);
         Silence::end();
         if ($data === null) { // another tick was faster
-            return false;
+            return null;
         }
         try {
             $job = is_string($data) ? Descriptor::parse($data, microtime(true)) : $data;
@@ -78,13 +75,13 @@ final class Intake
         }
         if ($job instanceof ProtocolViolation) {
             $this->putAside($name, $job->getMessage());
-            return false;
+            return null;
         }
         $isNew = $this->queue->insert($job);
         Silence::begin();
         unlink($path);
         Silence::end();
-        return $isNew;
+        return $isNew ? $job : null;
     }
 
     /** Read a plain file with one name that belongs to us: no link, no device, nothing that could block. */

@@ -62,6 +62,12 @@ final class Log
         return "job {$job->name()} {$job->target}, {$how}; {$then}{$reason}";
     }
 
+    /** Say why a job was not taken. */
+    public static function refused(Entry $job): string
+    {
+        return "job {$job->name()}: {$job->outcome}: {$job->reason}";
+    }
+
     /**
      * Say what a run did.
      *

@@ -130,9 +130,15 @@ final class Tick
     private function takeIn(): bool
     {
         [$taken, $isMore] = $this->intake->takeSome();
-        $this->taken += $taken;
-        $this->lookAt = $taken > 0 ? -INF : $this->lookAt;
-        return $isMore || $taken > 0;
+        $this->taken += count($taken);
+        $this->lookAt = $taken !== [] ? -INF : $this->lookAt;
+        foreach ($taken as $job) {
+            if ($job->state === Entry::DONE) { // refused: it was wrong when it was written
+                ($this->say)(Log::refused($job));
+                $this->count($job);
+            }
+        }
+        return $isMore || $taken !== [];
     }
 
     /** Wait for the next job that comes due in time; false: there is none. */
@@ -248,8 +254,13 @@ final class Tick
         $this->queue->record($job);
         ($this->say)(Log::job($job, $how, microtime(true)));
         if ($job->state === Entry::DONE) {
-            $this->ended[$job->outcome] = ($this->ended[$job->outcome] ?? 0) + 1;
+            $this->count($job);
         }
+    }
+
+    private function count(Entry $done): void
+    {
+        $this->ended[$done->outcome] = ($this->ended[$done->outcome] ?? 0) + 1;
     }
 
     private function report(): void
