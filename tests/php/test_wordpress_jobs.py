@@ -60,7 +60,7 @@ def test_wordpress_has_a_fresh_php_for_each_job_and_the_status_says_why(daemon: 
     assert len({result["id"] for result in results}) == 3
     eventually(lambda: cold(daemon, jobs[0]))  # a template was tried meanwhile
     for job in jobs:
-        assert "starts a php and loads the application: its bootstrap leaves open: socket:[" in (
+        assert "starts a php and loads the application: its bootstrap leaves open: socket, a connection" in (
             cold(daemon, job) or ""
         )
 

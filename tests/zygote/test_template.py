@@ -81,7 +81,7 @@ def _channel(pid: int) -> str:
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ("$GLOBALS['pair'] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);", "leaves open: socket:"),
+        ("$GLOBALS['pair'] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);", "leaves open: socket, "),
         ("$GLOBALS['file'] = fopen(__FILE__, 'r');", "leaves open: "),
         ("$GLOBALS['child'] = proc_open(['sleep', '60'], [], $pipes);", "leaves a process running"),
         ("throw new LogicException('not today');", "its bootstrap ends with LogicException: not today"),

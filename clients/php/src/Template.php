@@ -212,7 +212,8 @@ final class Template
         }
         $after = self::surroundings();
         foreach (array_diff_assoc($after, $this->before) as $what) {
-            $this->refuse("its bootstrap leaves {$what}");
+            // Without numbers, which are others in each process: the daemon logs a reason once.
+            $this->refuse('its bootstrap leaves ' . preg_replace('/:\[\d+\]| \(\d+\)/', '', $what));
         }
     }
 
