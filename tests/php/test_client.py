@@ -175,6 +175,7 @@ def test_what_is_wrong_is_said_at_the_caller_s_line(shared_daemon: Daemon) -> No
             fn () => $client->run(['ls', 1]),
             fn () => $client->run(['ls'], timeout: -1),
             fn () => $client->run(['ls'], colour: 'red'),
+            fn () => $client->submit('f', bootstrap: '/a.php'),
             fn () => $client->run(['ls'], delay: 1, run_at: 5),
             fn () => $client->run(['ls'], at_most_once: true, retries: 1),
             fn () => $client->run(['ls'], env: ['A=' => 'x']),
@@ -197,7 +198,8 @@ def test_what_is_wrong_is_said_at_the_caller_s_line(shared_daemon: Daemon) -> No
     for message, part in zip(
         messages,
         ["without a leading backslash", "rm -rf /", "cannot submit a closure", "a list of strings", "a list of strings",
-         "option timeout: it is -1", "option colour", "delay or run_at", "at_most_once forbids", "names without '='",
+         "option timeout: it is -1", "option colour: known are", "bootstrap: that is said once, new Client(bootstrap",
+         "delay or run_at", "at_most_once forbids", "names without '='",
          "args[0]: it is DateTime", "as a job id", "cannot run inline", "task t with timeout", "task t with retries",
          "only the daemon knows", "payload has the key 7", "payload[a][0] has the key 7"],
         strict=True,

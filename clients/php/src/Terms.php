@@ -29,6 +29,7 @@ final class Terms
         'timeout', 'grace', 'queue', 'priority', 'retries', 'at_most_once', 'backoff', 'delay', 'run_at', 'expires',
         'stdin', 'env', 'cwd', 'ack', 'on_unavailable', 'deadline', 'runtime',
     ];
+    private const OF_CLIENT = ['runtimeDir', 'php', 'bootstrap'];
 
     /**
      * Return the options that are set (null is not given), checked, in wire form.
@@ -43,7 +44,10 @@ final class Terms
         foreach ($given as $name => $value) {
             if (!in_array($name, self::KNOWN, true)) {
                 $shown = is_int($name) ? 'a further argument' : "option {$name}";
-                throw new InvalidArgumentException("cannot use {$shown}: known are " . implode(', ', self::KNOWN));
+                $known = in_array($name, self::OF_CLIENT, true)
+                    ? "that is said once, new Client({$name}: …)"
+                    : 'known are ' . implode(', ', self::KNOWN);
+                throw new InvalidArgumentException("cannot use {$shown}: {$known}");
             }
             if ($value !== null) {
                 $checked[$name] = self::row($name, $value);
