@@ -62,7 +62,7 @@ def not_allowed(path: str) -> NotAllowed:
     cure = (
         f"join group {group!r} and restart the web server after joining it"
         if group
-        else "run a `sidecar serve` of your own"
+        else "do it as its owner, or run a `sidecar serve` of your own"
     )
     return NotAllowed(f"cannot use {path}: its permissions keep user {os.geteuid()} out, {cure}")
 

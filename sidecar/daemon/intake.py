@@ -61,7 +61,8 @@ class Intake:
             raise NotAllowed("cannot serve you: the kernel does not say who asks")
         if uid != self._uid:
             raise NotAllowed(
-                f"cannot serve user {uid}: this daemon serves user {self._uid} alone, run a `sidecar serve` of your own"
+                f"cannot serve user {uid}: this daemon serves user {self._uid} alone, do it as that user, or run a"
+                " `sidecar serve` of your own"
             )
 
     def read_submit(self, value: object, uid: int, now: float) -> Job:

@@ -96,7 +96,7 @@ def test_a_socket_one_may_not_use_names_the_group_and_is_not_spooled(
     wanted = (
         "join group .* and restart the web server after joining it"
         if mode == 0o660
-        else "run a `sidecar serve` of your own"
+        else "do it as its owner, or run a `sidecar serve` of your own"
     )
     with pytest.raises(NotAllowed, match=wanted):
         client.submit("a:b")

@@ -442,7 +442,7 @@ def test_who_may_not_is_told_so_and_nothing_is_spooled(daemon: Daemon) -> None:
     assert reason == "not_allowed"
     assert "its permissions keep user 12345 out" in message
     # The socket is for its owner alone, so there is no group to be added to.
-    assert message.endswith("run a `sidecar serve` of your own, as that user")
+    assert message.endswith("do it as its owner, or run a `sidecar serve` of your own")
 
 
 def test_a_forked_child_opens_its_own_connection(daemon: Daemon) -> None:

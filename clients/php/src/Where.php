@@ -58,7 +58,7 @@ final class Where
         if ($errno === self::EACCES || $errno === self::EPERM) {
             $cure = self::isForAGroup($path)
                 ? 'join the group of the socket and restart the web server after joining it'
-                : 'run a `sidecar serve` of your own, as that user';
+                : 'do it as its owner, or run a `sidecar serve` of your own';
             $uid = self::uid();
             return new Rejected('not_allowed', "cannot use {$path}: its permissions keep user {$uid} out, {$cure}");
         }
