@@ -118,7 +118,7 @@ def submit(
     sidecar submit -- convert a.png b.jpg
     sidecar submit --wait --timeout 60 -- make -C docs html
     sidecar submit --call shop.mail:send --args '[42]' --retries 3
-    sidecar submit --task thumbnail --kwargs '{"path": "/srv/a.jpg"}'
+    sidecar submit --task thumbnail --args '["/srv/a.jpg"]'
 
     A program is found on the PATH of `sidecar serve` and started without a shell. A function is imported by the Python
     that runs this command, which looks in this folder first.
