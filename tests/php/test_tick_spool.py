@@ -13,7 +13,7 @@ import pytest
 from ..daemon_process import Daemon
 from ..waiting import eventually
 from .mariadb import MariaDb, needs_mariadb
-from .script import needs_php
+from .script import needs_php, said
 from .ticks import (
     RAN,
     Host,
@@ -57,6 +57,22 @@ def test_what_is_no_job_is_put_aside_and_what_is_wrong_is_rejected(host: Host) -
     assert [host.outcome(each) for each in (id, wrong, odd)] == ["succeeded", "rejected", "rejected"]
     assert "timeout" in host.status(wrong)["reason"]
     assert "no_such" in host.status(odd)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("env", "folder"),
+    [
+        ({"SIDECAR_STATE_DIR": "/srv/jobs"}, "/srv/jobs"),
+        ({"SIDECAR_STATE_DIR": "/srv/jobs", "SIDECAR_RUNTIME_DIR": "/srv/run"}, "/srv/jobs"),
+        ({"XDG_STATE_HOME": "/srv/state"}, "/srv/state/sidecar"),
+        ({}, "/home/you/.local/state/sidecar"),
+    ],
+    ids=["named", "both named", "xdg", "home"],
+)
+def test_without_state_a_tick_of_a_user_takes_the_folder_of_the_environment(env: dict[str, str], folder: str) -> None:
+    none = {"SIDECAR_STATE_DIR": "", "SIDECAR_RUNTIME_DIR": "", "XDG_STATE_HOME": "", "HOME": "/home/you"}
+    become = "if (posix_getuid() === 0) { posix_setgid(12345); posix_setuid(12345); }"
+    assert said(f"{become} say(Sidecar\\Tick\\Ground::usual());", {**none, **env}) == folder
 
 
 def test_what_is_spooled_twice_is_one_job(host: Host) -> None:

@@ -95,17 +95,23 @@ final class Where
     public static function spools(?string $runtimeDir): array
     {
         $folders = array_filter(self::folders($runtimeDir), self::isTrusted(...));
+        return array_map(static fn (string $folder): string => "{$folder}/spool", [...$folders, ...self::states()]);
+    }
+
+    /**
+     * Return the state folders, best first: the one that is named, else this user's and that of the system.
+     *
+     * @return non-empty-list<string>
+     */
+    public static function states(): array
+    {
         $named = self::environment('SIDECAR_STATE_DIR');
         if ($named !== '') {
-            $folders[] = $named;
-        } else {
-            if (self::uid() !== 0) {
-                $home = self::environment('XDG_STATE_HOME');
-                $folders[] = ($home !== '' ? $home : self::environment('HOME') . '/.local/state') . '/sidecar';
-            }
-            $folders[] = '/var/lib/sidecar';
+            return [$named];
         }
-        return array_map(static fn (string $folder): string => "{$folder}/spool", array_values($folders));
+        $home = self::environment('XDG_STATE_HOME');
+        $own = ($home !== '' ? $home : self::environment('HOME') . '/.local/state') . '/sidecar';
+        return self::uid() === 0 ? ['/var/lib/sidecar'] : [$own, '/var/lib/sidecar'];
     }
 
     /** @return list<string> */

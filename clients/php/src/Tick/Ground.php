@@ -38,7 +38,7 @@ final class Ground
     /** Return the folder in which the client looks for a spool, where neither is told one. */
     public static function usual(): string
     {
-        return dirname(array_slice(Where::spools(null), Where::uid() === 0 ? -1 : -2, 1)[0]);
+        return Where::states()[0];
     }
 
     /** Become the only one at work here until this process ends; null: we are, else who is, in words. */
