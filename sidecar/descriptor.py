@@ -265,11 +265,14 @@ def _for_people(argv: list[str | bytes]) -> str:
 
 def rejected_job(value: object, uid: int, now: float, reason: str) -> Job | None:
     """Make the record of a job that was refused, so that its id leads to the reason; None where no id can be read."""
+    said = value if type(value) is dict else {}
     try:
-        id = job_id(value.get("id") if type(value) is dict else None)
+        id = job_id(said.get("id"))
     except SidecarError:
         return None
-    return Job(id, uid, "default", 0, now, None, None, wire.pack({}), rejected=reason)
+    named = next((said[name] for name in ("task", "call") if type(said.get(name)) is str), "")
+    target = named[:_SHOWN_TARGET].encode("utf-8", "replace").decode()
+    return Job(id, uid, "default", 0, now, None, None, wire.pack({}), target, rejected=reason)
 
 
 # The runtime record: what a call needs to find its code (design 5.1). One row a field, as for a job.

@@ -236,6 +236,21 @@ def test_one_whose_id_cannot_be_read_leaves_none(value: object) -> None:
     assert rejected_job(value, 33, NOW, "because") is None
 
 
+@pytest.mark.parametrize(
+    ("said", "target"),
+    [
+        ({"task": "thumbnail", "payload": 1}, "thumbnail"),
+        ({"call": "no colon", "timeout": -1}, "no colon"),
+        ({"call": "\udcff" + "x" * 5000}, "?" + "x" * 999),
+        ({"call": 1}, ""),
+        ({"argv": "rm -rf /"}, ""),
+    ],
+)
+def test_a_refused_job_shows_what_it_wanted_where_that_can_be_read(said: dict[str, Any], target: str) -> None:
+    job = rejected_job({"id": ID.bytes, **said}, 33, NOW, "because")
+    assert job is not None and job.target == target
+
+
 # The runtime record.
 
 
