@@ -15,12 +15,15 @@ declare(strict_types=1);
 namespace Sidecar\Tick;
 
 use Closure;
-use Sidecar\Silence;
 use Throwable;
 
 final class FolderQueue implements Queue
 {
     private const PARTS = ['waiting', 'running', 'done', 'tmp', 'corrupt'];
+    // Of jobs; what else somebody has left there (.nfs…, .DS_Store) is not looked at.
+    private const NAMES = [
+        'waiting' => '/^[0-9a-f]{32}(,[^,]*){5}\z/', 'running' => '/^[0-9a-f]{32}\z/', 'done' => '/^[0-9a-f]{32}\z/',
+    ];
 
     /** @var resource */
     private $lock;
@@ -197,16 +200,19 @@ final class FolderQueue implements Queue
     private function names(string $part): array
     {
         $names = Ground::quietly(fn () => scandir("{$this->folder}/{$part}"), "cannot read {$this->folder}/{$part}");
-        return array_values(array_diff($names, ['.', '..']));
+        return array_values(preg_grep(self::NAMES[$part] ?? '/[^.]/', $names));
     }
 
-    /** Return a job; null: its file is damaged, and was put aside. */
+    /** Return a job; null: its file is damaged, and was put aside. One that cannot be opened just now is neither. */
     private function read(string $path): ?Entry
     {
+        $read = fn () => file_get_contents("{$this->folder}/{$path}");
+        $packed = Ground::quietly($read, "cannot read {$this->folder}/{$path}");
         try {
-            return Entry::unpack((string) file_get_contents("{$this->folder}/{$path}"));
+            return Entry::unpack($packed);
         } catch (Throwable) {
             $this->move($path, 'corrupt/' . basename($path) . '.' . hrtime(true));
+            Log::say("{$this->folder}/{$path} is damaged: put into {$this->folder}/corrupt");
             return null;
         }
     }

@@ -9,6 +9,7 @@ use Sidecar\Tick\Entry;
 use Sidecar\Tick\FolderQueue;
 use Sidecar\Tick\PdoQueue;
 use Sidecar\Tick\Queue;
+use Sidecar\Tick\QueueError;
 
 /**
  * What every queue does, over a folder and SQLite; with MySQL the tests of the whole ticks do.
@@ -211,5 +212,37 @@ final class QueueTest extends TestCase
         file_put_contents("{$this->folder}/queue/waiting/{$name}", 'no job');
         self::assertSame(['job 2'], self::claims($queue));
         self::assertCount(1, preg_grep('/^0/', scandir("{$this->folder}/queue/corrupt")));
+    }
+
+    public function testWhatIsNoJobOfAFolderIsLeftWhereItIs(): void
+    {
+        $queue = $this->open('folder');
+        $queue->insert(self::job(1));
+        $strays = ["{$this->folder}/queue/waiting/.nfs0001", "{$this->folder}/queue/done/notes,of,mine"];
+        array_map(static fn (string $path) => file_put_contents($path, 'x'), $strays);
+        $queue = $this->open('folder');
+        self::assertSame(10.0, $queue->nextDue([]));
+        self::assertSame(['job 1'], self::claims($queue));
+        self::assertCount(1, $queue->newest(10));
+        self::assertSame($strays, array_values(array_filter($strays, is_file(...))));
+        array_map(unlink(...), $strays);
+    }
+
+    public function testAJobThatCannotBeReadJustNowIsNotDamaged(): void
+    {
+        $queue = $this->open('folder');
+        $queue->insert(self::job(1));
+        $path = glob("{$this->folder}/queue/waiting/*")[0];
+        $gone = "{$this->folder}/queue/out-of-reach";
+        rename($path, $gone);
+        symlink($path, $path); // a file that is there, and that nobody can open
+        try {
+            $queue->claim(100.0, 'us', '', []);
+            self::fail('it was claimed');
+        } catch (QueueError $error) {
+            self::assertStringContainsString('cannot read', $error->getMessage());
+        }
+        self::assertSame([], glob("{$this->folder}/queue/corrupt/*"));
+        array_map(unlink(...), glob("{$this->folder}/queue/running/*"));
     }
 }
