@@ -163,6 +163,14 @@ SLOW = f"""{ALONE} $jobs[] = $alone('x', '[ -e "$0.go" ] || sleep 600');
     $jobs[] = $client->run(['sleep', '600'], at_most_once: true); $jobs[] = $client->run(['true'], priority: -1);"""
 
 
+def test_so_does_what_it_leaves_behind_where_a_link_leads_to_the_folder(folder_host: Host) -> None:
+    (folder_host.folder / "disk").mkdir()
+    folder_host.state.symlink_to(folder_host.folder / "disk")
+    folder_host.submit("$jobs[] = $client->run(['sh', '-c', 'env -i setsid sleep 600 & echo $! > \"$0/pids\"', $out]);")
+    assert "left behind and ended: 1; succeeded" in folder_host.tick().said()
+    assert not alive(int(folder_host.lines("pids")[0]))
+
+
 def test_when_the_time_is_over_nothing_starts_and_what_runs_is_interrupted(host: Host) -> None:
     ids = host.submit(SLOW)
     run = host.tick("--for=1", "--drain=0.2")

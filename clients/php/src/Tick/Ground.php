@@ -21,15 +21,19 @@ use Sidecar\Where;
 
 final class Ground
 {
+    public readonly string $state; // without links, as /proc names what is in there
     public readonly string $owner;
 
     /** @var resource|null */
     private $lock = null;
 
     /** @throws QueueError when the folder cannot be made or used */
-    public function __construct(public readonly string $state, public readonly string $spool)
+    public function __construct(string $state, public readonly string $spool)
     {
-        self::folder("{$state}/leash", '--state');
+        foreach ([$state, "{$state}/leash"] as $path) {
+            self::folder($path, '--state');
+        }
+        $this->state = realpath($state) ?: $state;
         foreach (['tmp', 'new', 'corrupt'] as $part) {
             self::folder("{$spool}/{$part}", '--spool');
         }
