@@ -169,6 +169,18 @@ def test_a_full_disk_leaves_the_job_in_the_spool(folder_host: Host) -> None:
     assert folder_host.outcome(id) == "succeeded"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+def test_a_tick_of_another_user_leaves_a_folder_as_it_is(host: Host) -> None:
+    host.submit("$jobs[] = $client->run(['true']);")
+    for path in (host.state, host.spool, host.spool / "new", *(host.spool / "new").iterdir()):
+        os.chown(path, 12345, 12345)
+    run = host.begin()
+    assert run.wait() == 111
+    says = f"sidecar-php: cannot use folder {host.state}: it is of user 12345, run as that user or give another"
+    assert run.said() == f"{says} --state\n"
+    assert len(os.listdir(host.spool / "new")) == 1
+
+
 @needs_mariadb
 @pytest.mark.parametrize("again", [True, False])
 def test_a_database_that_hangs_up_while_a_job_runs_hears_of_its_end(

@@ -81,6 +81,10 @@ final class Ground
             "cannot make folder {$path}",
             "give another {$option}"
         );
+        if (fileowner($path) !== Where::uid()) { // root, say: what it writes there would shut its owner out
+            $whose = 'it is of user ' . fileowner($path);
+            throw new QueueError("cannot use folder {$path}: {$whose}, run as that user or give another {$option}");
+        }
         if (!is_writable($path)) {
             throw new QueueError("cannot use folder {$path}: it is not writable, chmod it or give another {$option}");
         }
