@@ -169,6 +169,21 @@ def test_a_full_disk_leaves_the_job_in_the_spool(folder_host: Host) -> None:
     assert folder_host.outcome(id) == "succeeded"
 
 
+def leave_few_descriptors() -> None:
+    """Have this process open few files at a time: enough for itself and some jobs."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+
+def test_jobs_that_run_are_not_ended_since_another_finds_no_descriptor(host: Host) -> None:
+    ids = host.submit("for ($n = 0; $n < 20; $n++) { $jobs[] = $client->run(['sleep', '0.3']); }")
+    for _ in range(3):
+        host.begin("--slots=20", preexec_fn=leave_few_descriptors).wait()
+    assert "Too many open files" in host.log()
+    host.tick("--slots=20")
+    assert [host.outcome(id) for id in ids] == ["succeeded"] * 20
+    assert "crash" not in host.log()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
 def test_a_tick_of_another_user_leaves_a_folder_as_it_is(host: Host) -> None:
     host.submit("$jobs[] = $client->run(['true']);")

@@ -43,11 +43,12 @@ final class Tick
         private readonly Closure $say,
         private readonly float $for,
         private readonly float $drain,
-        private readonly int $slots,
+        private int $slots,
     ) {
         $this->began = microtime(true);
         $this->since = self::now();
         $this->runtimes = new Runtimes();
+        class_exists(QueueError::class); // while there are descriptors to load it by
     }
 
     /** Work, and say at the end what was done. */
@@ -186,22 +187,29 @@ final class Tick
             $this->here->run($job);
             return;
         }
-        $leash = new Leash($this->ground->state, $job->id);
-        $leash->isThere() && $leash->end();
-        $lock = $leash->take();
-        if ($lock === null) {
-            $job->giveBack();
-            $job->due = microtime(true) + 60;
-            $this->keep($job, 'what an earlier attempt has started still runs and cannot be ended');
-            return;
-        }
+        $lock = null;
         try {
-            $this->running[] = new Attempt($job, $leash, $lock, $this->ground->state);
-        } catch (QueueError $error) { // no process, no room for its plan: not the job's doing
+            $leash = new Leash($this->ground->state, $job->id);
+            $leash->isThere() && $leash->end();
+            $lock = $leash->take();
+            if ($lock !== null) {
+                $this->running[] = new Attempt($job, $leash, $lock, $this->ground->state);
+                return;
+            }
+        } catch (QueueError $error) { // no process, no descriptor, no room for its plan: not the job's doing
+            is_resource($lock) && fclose($lock);
             $job->giveBack();
             $this->keep($job, 'could not be started');
-            throw $error;
+            if ($this->running === []) {
+                throw $error;
+            }
+            ($this->say)("{$error->getMessage()}; no more jobs at a time than now"); // those have what is wanting
+            $this->slots = count($this->running);
+            return;
         }
+        $job->giveBack();
+        $job->due = microtime(true) + 60;
+        $this->keep($job, 'what an earlier attempt has started still runs and cannot be ended');
     }
 
     /** Look at what runs; returns whether something has ended. */
