@@ -242,3 +242,10 @@ def test_an_id_may_be_cut_and_list_shows_the_newest_first(host: Host) -> None:
         1,
         f"sidecar-php: several jobs begin with {ids[0][:4]}, give more of the id\n",
     )
+
+
+def test_a_result_that_nobody_can_read_is_said_to_be_one(host: Host) -> None:
+    (host.out / "report").write_bytes(b"\0\0\0\x0b\x81\xa6result\xc4\x01\xc1")
+    (id,) = host.submit("$jobs[] = $client->run(['sh', '-c', 'cat $0/report >&3', $out]);")
+    host.tick()
+    assert host.status(id)["result"] == "what it has reported is no msgpack"

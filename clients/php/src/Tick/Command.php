@@ -9,6 +9,7 @@ declare(strict_types=1);
 namespace Sidecar\Tick;
 
 use InvalidArgumentException;
+use Sidecar\Exception\ProtocolViolation;
 use Sidecar\Msgpack;
 
 final class Command
@@ -155,7 +156,13 @@ final class Command
     private static function result(Entry $job): ?string
     {
         $shown = JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE;
-        return $job->result === null ? $job->resultError : (string) json_encode(Msgpack::decode($job->result), $shown);
+        try {
+            return $job->result === null
+                ? $job->resultError
+                : (string) json_encode(Msgpack::decode($job->result), $shown);
+        } catch (ProtocolViolation) { // the job's own bytes, which nobody has looked at
+            return 'what it has reported is no msgpack';
+        }
     }
 
     /**

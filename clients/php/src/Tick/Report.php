@@ -14,6 +14,7 @@ use Sidecar\Msgpack;
 final class Report
 {
     private const MOST = 2 * 1024 * 1024; // bytes
+    private const TEXT = 32 * 1024; // bytes of each text of an error: all attempts of a job are kept
     private const YEAR = 366 * 86400.0; // seconds
 
     /**
@@ -34,13 +35,15 @@ final class Report
             return [];
         }
         $error = is_array($told) ? $told['error'] ?? null : null;
-        $text = static fn (string $name): string => is_string($error[$name] ?? null) ? $error[$name] : '';
+        $text = static fn (mixed $given): string => is_string($given) ? substr($given, 0, self::TEXT) : '';
         return match (true) {
             is_string($told['result'] ?? null) => ['result' => $told['result']],
-            is_string($told['result_error'] ?? null) => ['result_error' => $told['result_error']],
+            is_string($told['result_error'] ?? null) => ['result_error' => $text($told['result_error'])],
             is_array($error) => [
                 'error' => [
-                    'type' => $text('type'), 'message' => $text('message'), 'traceback' => $text('traceback'),
+                    'type' => $text($error['type'] ?? null),
+                    'message' => $text($error['message'] ?? null),
+                    'traceback' => $text($error['traceback'] ?? null),
                 ],
                 ...self::retry($told['retry'] ?? null),
             ],
