@@ -33,6 +33,9 @@ OF_TASK = (
 OF_JOB = ("id", "task", "payload", "delay", "run_at", "expires")
 STDIN, ARGS = "stdin", "args"
 
+_UTF8 = "text in UTF-8, as JSON has no bytes: base64 it"
+_MOST_OF_A_PLACE = 200  # characters
+
 
 class Task(NamedTuple):
     """One task: the fields of its jobs, and how they get the payload: as JSON on stdin, or as arguments."""
@@ -92,8 +95,10 @@ def expand(value: dict[str, Any], task: Task) -> dict[str, Any]:
     """Return the job map of a job that asks for this task. Raises BadRequest for what is not the asker's to say."""
     for name in value:
         if name not in OF_JOB:
-            known = "is the configuration's to say" if name in FIELDS else "is unknown"
-            raise BadRequest(f"cannot submit job: {name} of task {task.name!r} {known}, give {', '.join(OF_JOB)}")
+            what = f"{name} of task {task.name!r} is the configuration's to say"
+            if name not in FIELDS:
+                what = f"unknown option {shown(name)} of task {task.name!r}"
+            raise BadRequest(f"cannot submit job: {what}, give {', '.join(OF_JOB)}")
     job = {name: given for name, given in value.items() if name not in ("task", "payload")}
     return {**task.fields, **_carried(task, _opened(value.get("payload", {}))), **job}
 
@@ -151,22 +156,29 @@ def _word(task: Task, index: int, value: object) -> str | bytes:
 
 def _as_json(payload: object) -> bytes:
     """Return it as JSON in UTF-8, on one line."""
-    _refuse_what_json_lacks(payload, "payload")
+    _refuse_what_json_lacks(payload, ())
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _refuse_what_json_lacks(value: object, place: str) -> None:
+def _refuse_what_json_lacks(value: object, path: tuple[str | int, ...]) -> None:
+    # Its place is spelt out where it is refused: keys may be long, and what lies under them many.
     if type(value) is dict:
         for name, item in value.items():
-            _refuse_what_json_lacks(name, f"a key of {place}")
-            _refuse_what_json_lacks(item, f"{place}.{name}")
+            if not _is_utf8(name):
+                raise _bad(name, _UTF8, f"a key of {_place(path)}")
+            _refuse_what_json_lacks(item, (*path, name))
     elif type(value) is list:
         for index, item in enumerate(value):
-            _refuse_what_json_lacks(item, f"{place}[{index}]")
+            _refuse_what_json_lacks(item, (*path, index))
     elif type(value) is bytes or (type(value) is str and not _is_utf8(value)):
-        raise _bad(value, "text in UTF-8, as JSON has no bytes: base64 it", place)
+        raise _bad(value, _UTF8, _place(path))
     elif type(value) is float and not math.isfinite(value):
-        raise _bad(value, "a number that JSON has", place)
+        raise _bad(value, "a number that JSON has", _place(path))
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    place = "payload" + "".join(f"[{step}]" if type(step) is int else f".{step}" for step in path)
+    return place if len(place) <= _MOST_OF_A_PLACE else place[:_MOST_OF_A_PLACE] + "…"
 
 
 def _is_utf8(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import timeit
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ def test_nothing_else_is(name: str) -> None:
 
 
 def test_an_unknown_field_is_called_so() -> None:
-    assert "colour of task 't' is unknown, give id, task, payload" in refusal({"colour": 1})
+    assert "unknown option 'colour' of task 't', give id, task, payload" in refusal({"colour": 1})
 
 
 @pytest.mark.parametrize("name", ["u", "", 7, None, ["t"]])
@@ -129,6 +130,28 @@ def test_what_is_no_word_is_refused(payload: object, said: str) -> None:
 )
 def test_what_json_has_not_is_refused(payload: object, said: str) -> None:
     assert said in refusal({"payload": payload})
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"\udcff": 1},
+        {"k" * 100_000: 1},
+        {"task": "\udcff" * 1000},
+        {"payload": {"k" * 100_000: {"\udcff": 1}}},
+        {"payload": {"k" * 100_000: [float("nan")]}},
+    ],
+)
+def test_a_refusal_is_a_short_text_whatever_was_sent(job: dict[str, Any]) -> None:
+    assert len(refusal(job).encode()) < 700
+
+
+def test_a_payload_is_checked_as_fast_with_long_keys() -> None:
+    def seconds(key: str) -> float:
+        job = {"payload": {key: [[0] * 4096] * 20}}
+        return min(timeit.repeat(lambda: parsed(job), number=1, repeat=5))
+
+    assert seconds("k" * 100_000 + "\U0001f600") < 4 * seconds("k")
 
 
 def test_a_payload_comes_packed_or_plain_in_a_bin_or_a_str() -> None:

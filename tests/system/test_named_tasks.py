@@ -75,6 +75,14 @@ def test_a_refusal_is_an_error_on_the_stream_and_a_reason_by_datagram(configured
     assert "env of task 'show' is the configuration's to say" in configured.call("wait", id, 20)["reason"]
 
 
+def test_a_field_whose_name_is_no_text_is_refused_as_any_other(configured: Daemon) -> None:
+    before = configured.pids()["daemon"]
+    id = new_id()
+    hand_off(configured.handoff, {"id": id, "task": "show", "\udcff": 1})
+    assert "unknown option '\\udcff' of task 'show'" in configured.call("wait", id, 20)["reason"]
+    assert configured.pids()["daemon"] == before
+
+
 def test_a_spooled_job_becomes_what_the_next_daemon_s_configuration_says(start_daemon: StartDaemon) -> None:
     daemon = start_daemon(config='[task.t]\nargv = ["echo", "old"]\n')
     daemon.stop()
