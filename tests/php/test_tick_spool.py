@@ -197,6 +197,27 @@ def test_a_tick_of_another_user_leaves_a_folder_as_it_is(host: Host) -> None:
 
 
 @needs_mariadb
+def test_what_the_database_takes_no_packet_of_keeps_nobody(request: pytest.FixtureRequest, mariadb: MariaDb) -> None:
+    [[usual]] = mariadb.run("SELECT @@global.max_allowed_packet")
+    mariadb.run("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        with hosting("mariadb", request) as host:
+            _, grown, id = host.submit("""
+                $jobs[] = $client->run(['true'], stdin: str_repeat('x', 3_000_000));
+                $jobs[] = $client->submit('str_repeat', ['x', 1_000_000], stdin: str_repeat('x', 980_000));
+                $jobs[] = $client->run(['true']);
+            """)
+            run = host.tick()
+            assert run.report() == "2 taken from the spool; ended: 2 succeeded; left: none"
+            assert "over the database's max_allowed_packet; raise that: put into " in run.said()
+            assert len(os.listdir(host.spool / "corrupt")) == 1
+            assert host.status(grown)["result"] == "the return value is too large for the queue's database"
+            assert host.outcome(id) == "succeeded"
+    finally:
+        mariadb.run(f"SET GLOBAL max_allowed_packet = {usual}")
+
+
+@needs_mariadb
 @pytest.mark.parametrize("again", [True, False])
 def test_a_database_that_hangs_up_while_a_job_runs_hears_of_its_end(
     again: bool, request: pytest.FixtureRequest, mariadb: MariaDb

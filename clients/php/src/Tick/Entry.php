@@ -120,6 +120,22 @@ final class Entry
         $this->history = array_slice([...$this->history, $attempt], -self::KEPT);
     }
 
+    /** Give up what its attempts have left behind but how they ended: there is no room for more. */
+    public function shrink(): void
+    {
+        $this->dropped += strlen($this->output);
+        $this->output = '';
+        if ($this->result !== null) {
+            [$this->result, $this->resultError] = [null, 'the return value is too large for the queue\'s database'];
+        }
+        foreach ($this->history as $place => ['error' => $error]) {
+            $this->history[$place]['error'] = $error === null ? null : ['traceback' => ''] + array_map(
+                static fn (string $text): string => substr($text, 0, 1000),
+                $error
+            );
+        }
+    }
+
     /** The instant by which it must have been started; null: none, or it has been. */
     public function mustStart(): ?float
     {

@@ -77,7 +77,12 @@ final class Intake
             $this->putAside($name, $job->getMessage());
             return null;
         }
-        $isNew = $this->queue->insert($job);
+        try {
+            $isNew = $this->queue->insert($job);
+        } catch (TooLarge $error) { // else it would keep all that come behind it
+            $this->putAside($name, $error->getMessage());
+            return null;
+        }
         Silence::begin();
         unlink($path);
         Silence::end();

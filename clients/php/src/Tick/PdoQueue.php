@@ -35,12 +35,14 @@ final class PdoQueue implements Queue
     private const IF_STILL_THERE = "state = 'waiting' AND attempts = :before";
     private const CHANGING = ['state', 'outcome', 'due', 'expires', 'owner', 'finished', 'attempts', 'record'];
     private const TRIES = 4;
+    private const BESIDE = 64 * 1024; // bytes of a packet for what is no record, and for attempts that it will tell of
     private const GONE = [2006, 2013]; // MySQL's errors: the connection is no more; who knows how far it had come
     private const UNDONE = [1205, 1213]; // two were in each other's way, and of ours nothing was done
 
     private readonly string $dialect;
     private ?PDO $open = null;
     private float $asked = 0.0;
+    private ?int $most = null; // bytes that MySQL takes at a time
 
     /** @throws QueueError when the database cannot be used */
     public function __construct(private readonly string $dsn)
@@ -60,6 +62,10 @@ final class PdoQueue implements Queue
     public function insert(Entry $job): bool
     {
         return $this->ask(function (PDO $database) use ($job): bool {
+            $size = strlen($job->pack());
+            if ($size > $this->most($database) - self::BESIDE) {
+                throw new TooLarge("is {$size} bytes, over the database's max_allowed_packet; raise that");
+            }
             $names = ['id', 'queue', 'priority', 'lane', ...self::CHANGING];
             $columns = implode(', ', $names);
             $values = ':' . implode(', :', $names);
@@ -88,7 +94,12 @@ final class PdoQueue implements Queue
 
     public function record(Entry $job): void
     {
-        $this->ask(fn (PDO $database): int => $this->update($database, $job, "state = 'running'", []));
+        $this->ask(function (PDO $database) use ($job): void {
+            if (strlen($job->pack()) > $this->most($database) - self::BESIDE / 2) {
+                $job->shrink();
+            }
+            $this->update($database, $job, "state = 'running'", []);
+        });
     }
 
     public function claimed(string $owner): array
@@ -269,6 +280,13 @@ final class PdoQueue implements Queue
             ]);
         }
         return $this->open;
+    }
+
+    private function most(PDO $database): int
+    {
+        return $this->most ??= $this->dialect === 'mysql'
+            ? (int) $database->query('SELECT @@max_allowed_packet')->fetchColumn()
+            : PHP_INT_MAX;
     }
 
     private function makeTable(PDO $database): void

@@ -16,7 +16,11 @@ interface Queue
     /** Where a job may be that is not done, in the order in which it is told. */
     public const PLACES = ['running' => 0, 'queued' => 0, 'scheduled' => 0];
 
-    /** Keep a job that waits, or one that was refused; false: its id is there already, and nothing was changed. */
+    /**
+     * Keep a job that waits, or one that was refused; false: its id is there already, and nothing was changed.
+     *
+     * @throws TooLarge when this queue can never keep it
+     */
     public function insert(Entry $job): bool;
 
     /**
