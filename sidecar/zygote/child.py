@@ -124,7 +124,9 @@ def await_order() -> Order:
     close(_ORDERS_FD)
     order = _document(packed)
     if type(order) is int:
-        order = _document(_memory[ORDER_AT : ORDER_AT + order])
+        place = slice(ORDER_AT, ORDER_AT + order)
+        order = _document(_memory[place])
+        _memory[place] = bytes(place.stop - ORDER_AT)  # not for what the job starts, which has the file open too
     return order  # type: ignore[no-any-return]
 
 

@@ -70,6 +70,12 @@ def test_what_was_an_order_is_no_report(zygote: ZygoteProcess) -> None:
     assert zygote.run(call="os:_exit", args=[0], stdin=b"x" * 10_000)["report"] == b""
 
 
+def test_what_the_job_starts_does_not_find_an_order_in_its_report(zygote: ZygoteProcess) -> None:
+    two_spares(zygote)
+    found = result(zygote.run(call="os:pread", args=[3, 20_000, 0], stdin=b"x" * 10_000))
+    assert found == bytes(20_000)
+
+
 def test_a_spare_that_somebody_kills_is_replaced_and_costs_no_job(zygote: ZygoteProcess) -> None:
     for pid in two_spares(zygote):
         os.kill(pid, signal.SIGKILL)

@@ -360,6 +360,14 @@ def test_an_order_too_long_for_a_spare_has_a_php_of_its_own(
     assert (pid in before, told) == (is_forked, [size, "x"])
 
 
+def test_what_the_job_starts_does_not_find_an_order_in_its_report(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    process.wait_for("template", None)
+    eventually(lambda: len(process.spares()) == 3)
+    asked = ["php://fd/3", False, None, 0, 20_000]
+    assert result(process.run(call="file_get_contents", args=asked, stdin=b"x" * 10_000)) == "\0" * 20_000
+
+
 # Children that it has not named yet are no strays.
 
 

@@ -149,7 +149,9 @@ final class Template
         $this->kernel->close(self::ORDERS);
         $order = Msgpack::decode($packed);
         if (is_int($order)) { // its size: it is too long for a pipe, and stands in the report
-            $order = Msgpack::decode($this->kernel->pread(self::REPORT, $order, self::ORDER_AT));
+            $packed = $this->kernel->pread(self::REPORT, $order, self::ORDER_AT);
+            $order = Msgpack::decode($packed); // what the job starts has the file open too, and is not to read it there
+            $this->kernel->pwrite(self::REPORT, str_repeat("\0", strlen($packed)), self::ORDER_AT);
         }
         return $this->worker($order);
     }
