@@ -272,7 +272,10 @@ def rejected_job(value: object, uid: int, now: float, reason: str) -> Job | None
         return None
     named = next((said[name] for name in ("task", "call") if type(said.get(name)) is str), "")
     target = named[:_SHOWN_TARGET].encode("utf-8", "replace").decode()
-    return Job(id, uid, "default", 0, now, None, None, wire.pack({}), target, rejected=reason)
+    kept = (
+        reason[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()
+    )  # whatever it quotes: the store takes text alone
+    return Job(id, uid, "default", 0, now, None, None, wire.pack({}), target, rejected=kept)
 
 
 # The runtime record: what a call needs to find its code (design 5.1). One row a field, as for a job.

@@ -231,6 +231,13 @@ def test_a_refused_job_whose_id_can_be_read_leaves_a_record() -> None:
     assert (job.id, job.uid, job.rejected, wire.unpack(job.body)) == (ID.bytes, 33, "because", {})
 
 
+def test_the_reason_of_a_refusal_is_text_that_can_be_kept_whatever_it_quotes() -> None:
+    job = rejected_job({"id": str(ID)}, 33, NOW, "because of \udcff" + "x" * 10_000)
+    assert job is not None and job.rejected is not None
+    assert job.rejected.encode().startswith(b"because of \\udcffxxx")
+    assert len(job.rejected) < 5000
+
+
 @pytest.mark.parametrize("value", [None, [], "x", {}, {"id": None}, {"id": b"short"}, {"call": "a:b"}, 7])
 def test_one_whose_id_cannot_be_read_leaves_none(value: object) -> None:
     assert rejected_job(value, 33, NOW, "because") is None
