@@ -8,6 +8,7 @@ of the job has run. (Reading alone proves nothing: the kernel hands data even to
 
 from __future__ import annotations
 
+from errno import ENOMEM
 from os import (
     O_CLOEXEC,
     O_RDWR,
@@ -46,9 +47,10 @@ class Ends:
     Raises OSError with nothing left open when the kernel refuses.
     """
 
-    __slots__ = ("orders", "output", "reading", "report", "writing")
+    __slots__ = ("orders", "output", "reading", "report", "report_limit", "writing")
 
     def __init__(self, report_limit: int, is_spare: bool) -> None:
+        self.report_limit = report_limit
         self.report = self.output = self.writing = self.orders = self.reading = -1
         try:
             self.report = report_file(4 + report_limit)
@@ -129,7 +131,7 @@ class Forks:
 
     def attempt(self, pid: int, pidfd: int, ends: Ends) -> Attempt:
         """Return the attempt of a process that has its ends."""
-        attempt = Attempt(pid, pidfd, ends.output, ends.report, self.output_limit, self.report_limit)
+        attempt = Attempt(pid, pidfd, ends.output, ends.report, self.output_limit, ends.report_limit)
         attempt.orders = ends.orders
         return attempt
 
@@ -144,21 +146,25 @@ class Forks:
         return spare
 
     def take_spare(self, order: Order) -> Attempt | None:
-        """Give an order to a spare; None when there is none, or the order is too long for one."""
+        """Give an order to a spare; None when there is none, or the order is too long for one.
+
+        Raises OSError where there is no memory for a long order; the spare is still one then.
+        """
         if not self.spares or self.spares[-1].orders < 0:
             return None
+        spare = self.spares[-1]
         packed = self.pack_order(order)
-        if ORDER_AT + len(packed) > self.report_limit:
+        if ORDER_AT + len(packed) > spare.report_limit:
             return None
-        spare = self.spares.pop()
         if len(packed) > MOST_PIPED:
-            pwrite(spare.report, packed, ORDER_AT)
+            if pwrite(spare.report, packed, ORDER_AT) < len(packed):
+                raise OSError(ENOMEM, "no room for an order")
             packed = pack(len(packed))
         try:
             write(spare.orders, packed)
         except BrokenPipeError:  # somebody has killed it: its pidfd says so next
-            self.spares.append(spare)
             return None
+        self.spares.pop()
         spare.order = order
         close(spare.orders)
         spare.orders = -1

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.zygote.attempt import Attempt
 from sidecar.zygote.child import MOST_PIPED
+from sidecar.zygote.forks import Ends, Forks
 from tests.waiting import eventually
 
 from .process import LIMITS, ROOT, ZygoteProcess, report, result
@@ -57,6 +59,35 @@ def test_a_spare_takes_orders_of_any_length_that_its_report_has(zygote: ZygotePr
         before = two_spares(zygote)
         pid, *told = result(zygote.run(call=J + "told", args=["x" * size]))
         assert (pid in before, told) == (True, [size, "x"])
+
+
+def spare_of(forks: Forks, report_limit: int) -> tuple[Ends, Attempt]:
+    """Put what a spare's process would have, though there is none, among the spares."""
+    ends = Ends(report_limit, True)
+    forks.spares.append(forks.attempt(os.getpid(), -1, ends))
+    return ends, forks.spares[-1]
+
+
+def test_a_spare_of_an_earlier_limit_is_given_no_more_than_it_can_hold() -> None:
+    forks = Forks()
+    forks.limit(1_000_000, 0)  # while a template was making this one, for less
+    ends, spare = spare_of(forks, 100_000)
+    assert spare.report_limit == 100_000
+    assert forks.take_spare((b"x" * 200_000, 1, "", "", "")) is None
+    assert forks.spares == [spare]
+    assert forks.take_spare((b"x" * 90_000, 1, "", "", "")) is spare
+    ends.orders = -1  # closed: it is told
+    ends.close()
+
+
+def test_a_spare_that_there_is_no_memory_to_tell_is_still_one() -> None:
+    forks = Forks()
+    ends, spare = spare_of(forks, 100_000)
+    spare.report_limit = 1_000_000  # its file is not as long: writing fails as it does without memory
+    with pytest.raises(OSError):
+        forks.take_spare((b"x" * 200_000, 1, "", "", ""))
+    assert forks.spares == [spare]  # else nobody would end it
+    ends.close()
 
 
 def test_an_order_that_is_too_long_for_a_spare_is_forked(zygote: ZygoteProcess) -> None:
