@@ -7,6 +7,7 @@ lose nothing.
 
     begin.py     from the keeper's descriptors to the loop
     channel.py   messages to and from the daemon, batched
+    adopt.py     what it becomes with its runtime
     loop.py      the loop: what to do when something happens
     forks.py     from an order to a process, and processes forked ahead of their orders
     attempt.py   one attempt as its zygote sees it

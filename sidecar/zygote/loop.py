@@ -10,14 +10,14 @@ one) says they are recorded. The keeper's end is ours: we end every tree and go.
 
 from __future__ import annotations
 
-import sys
 from math import inf
-from os import WNOHANG, _exit, close, environ, waitpid
+from os import WNOHANG, _exit, close, waitpid
 from select import EPOLLIN, EPOLLOUT, epoll
 from time import monotonic, time
 
 from ..crashpoints import crash
 from . import tree
+from .adopt import adopt
 from .attempt import ESCALATION, KILLED, RUNNING, SPARE, TERMINATED, Attempt, Key, stillborn, unbegun
 from .channel import Channel
 from .forks import Forks
@@ -136,7 +136,7 @@ class Zygote:
         The answer carries the daemon's nonce: one that the daemon before did not come to read says nothing of now.
         """
         if self.forks.runtime is None:
-            self.adopt(record)
+            adopt(self, record)
         self.forks.limit(limits["result"], limits["output"])
         for attempt in self.running.values():
             attempt.followed = False
@@ -149,43 +149,19 @@ class Zygote:
         for message in self.held.values():
             self.channel.send(message)
 
-    def adopt(self, record: dict[str, Any]) -> None:
-        """Become the zygote of this runtime: its path in front, its environment for every job."""
-        sys.path[:] = list(dict.fromkeys([*record.get("path", ()), *sys.path]))
-        environ.update(record.get("env", {}))
-        if "warm" in record:
-            self.warm_up(record)
-        elif record.get("kind") == "php":
-            from .php import Program  # others need none of it
-
-            self.files = Program(record)
-            self.cold = self.files.reason
-            if self.cold is None:  # else no process is forked from here
-                self.forks.begin(record)
-                self.template = self.reaper.template = self.open_template(record)
-        else:
-            self.forks.begin(record)
-
-    def open_template(self, record: dict[str, Any]) -> Template:
+    def open_template(self, record: dict[str, Any]) -> None:
         """Have a php load the application once; until it has, and where it cannot, each job has a fresh one."""
-        from .template import Template
+        from .template import Template  # others need none of it
 
-        return Template(record, self)
+        self.use(Template(record, self))
+
+    def use(self, template: Template) -> None:
+        """Have jobs forked from this template from now on."""
+        self.template = self.reaper.template = template
 
     def waiting(self) -> list[Key]:
         """Return the attempts that wait for the template."""
         return [] if self.template is None else [key for key, *_ in self.template.waiting]
-
-    def warm_up(self, record: dict[str, Any]) -> None:
-        """Import what this zygote's jobs would import, once; they find its setup done."""
-        from . import warm  # others need none of it
-
-        try:
-            self.files = warm.warm_up(record, self.reaper.children)
-            self.forks.begin({**record, "setup": None})
-        except warm.Unsafe as error:
-            self.cold = str(error)
-            self.forks.runtime = record  # and no process is forked from here
 
     def told_stop(self, key: list[int], reason: str) -> None:
         """End an attempt before its time: the same escalation as at its deadline."""
@@ -217,7 +193,7 @@ class Zygote:
         if self.files is not None and (self.files.look() or (self.template is not None and self.template.is_stale())):
             return self.channel.send(["stale", seq, number])  # nothing ran; where the new code runs is not ours to say
         if self.template is not None and (next_one := self.template.again()) is not None:
-            self.template = self.reaper.template = next_one
+            self.use(next_one)
         crash and crash("spawn.told")
         self.begin((key, timeout, grace, (body, number, *ours)))
 
