@@ -89,6 +89,22 @@ class Application:
         """Count the jobs that the daemon has, or had."""
         return len(self.jobs())
 
+    def run_of_one_boot(self, one: str, many: str) -> list[str]:
+        """Run jobs that scripts dispatch, as soon as there is a php that has booted the application, and return the
+        lines that they left in `steps`; each boot leaves one in `boots`, and the only one is the script's.
+        """
+
+        def boots(code: str) -> int:
+            before = len(self.lines("boots"))
+            ids = self.say(code)
+            assert all(self.ended(id)["outcome"] == "succeeded" for id in ids)
+            return len(self.lines("boots")) - before
+
+        eventually(lambda: boots(one) == 1, 60)
+        (self.folder / "steps").unlink()
+        assert boots(many) == 1
+        return self.lines()
+
     def waits(self, id: str) -> dict[str, Any]:
         """Wait until a job is to be tried again later, and return its status; `in` is the pause in seconds."""
         status = eventually(lambda: found if (found := self.status(id))["state"] == "scheduled" else None, 30)

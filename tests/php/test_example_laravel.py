@@ -74,12 +74,6 @@ class Shop(Application):
         id: str = self.say(f"dispatch({job}); say($id);")
         return id
 
-    def runs_without_a_boot(self) -> bool:
-        """Run a job, and say whether only the script that dispatched it has booted the application."""
-        before = len(self.lines("boots"))
-        self.ended(self.dispatch())
-        return len(self.lines("boots")) == before + 1
-
 
 @pytest.fixture
 def shop(daemon: Daemon, tmp_path: Path) -> Shop:
@@ -100,15 +94,9 @@ def test_a_job_runs_in_another_process_after_its_dispatch(shop: Shop) -> None:
 def test_jobs_are_forked_from_a_php_that_has_booted_the_application_once(shop: Shop) -> None:
     noted = "file_put_contents(dirname(__DIR__) . '/boots', getmypid() . PHP_EOL, FILE_APPEND);"
     shop.change("bootstrap/app.php", "return $app;", f"{noted} return $app;")
-    eventually(shop.runs_without_a_boot, 60)
-    (shop.folder / "steps").unlink()
-    booted = shop.lines("boots")
-    ids = shop.say("foreach (range(1, 20) as $n) { dispatch(new Step(getcwd() . '/steps')); $ids[] = $id; } say($ids);")
-    booted += shop.lines("boots")[len(booted) :][:1]  # of the script
-    assert all(shop.ended(id)["outcome"] == "succeeded" for id in ids)
-    processes = {line.split()[1] for line in shop.lines()}
-    assert len(processes) == 20
-    assert shop.lines("boots") == booted
+    step = "dispatch(new Step(getcwd() . '/steps')); $ids[] = $id;"
+    lines = shop.run_of_one_boot(f"{step} say($ids);", f"foreach (range(1, 20) as $n) {{ {step} }} say($ids);")
+    assert len({line.split()[1] for line in lines}) == 20
 
 
 def test_the_example_hands_its_receipt_off_by_the_commit(shop: Shop) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ..daemon_process import Daemon
 from ..waiting import eventually
 from .script import CLIENT, needs_php
-from .web import SERVERS, Web, serving
+from .web import SERVERS, Web, mailing, serving
 
 pytestmark = needs_php
 
@@ -27,12 +27,7 @@ cat > {folder}/$$ && mv {folder}/$$ {folder}/mail
 @pytest.fixture(params=SERVERS)
 def web(request: pytest.FixtureRequest, daemon: Daemon, tmp_path: Path) -> Iterator[Web]:
     """Serve the form; the mail server of its jobs waits until it is `open`, and takes nothing while `away`."""
-    sendmail = tmp_path / "sendmail"
-    sendmail.write_text(_SENDMAIL.format(folder=tmp_path))
-    sendmail.chmod(0o755)
-    (tmp_path / "ini").mkdir()
-    (tmp_path / "ini" / "mail.ini").write_text(f"sendmail_path = {sendmail}\n")
-    ours = {"PHP_INI_SCAN_DIR": f":{tmp_path}/ini", "SIDECAR_FORWARD_ENV": "PHP_INI_SCAN_DIR"}
+    ours = mailing(tmp_path, _SENDMAIL.format(folder=tmp_path))
     with serving(request.param, {**daemon.variables, **ours}, PAGES) as web:
         yield web
 

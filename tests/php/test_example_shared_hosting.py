@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from .script import CLIENT, needs_php, said
-from .web import SERVERS, Web, serving
+from .web import SERVERS, Web, mailing, serving
 
 pytestmark = needs_php
 
@@ -25,12 +25,7 @@ _SENDMAIL = "#!/bin/sh\n[ ! -e {folder}/away ] || exit 75\ncat > {folder}/$$ && 
 @pytest.fixture(params=SERVERS)
 def web(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Web]:
     """Serve the form; its mails go into `mail`."""
-    sendmail = tmp_path / "sendmail"
-    sendmail.write_text(_SENDMAIL.format(folder=tmp_path))
-    sendmail.chmod(0o755)
-    (tmp_path / "ini").mkdir()
-    (tmp_path / "ini" / "mail.ini").write_text(f"sendmail_path = {sendmail}\n")
-    ours = {"PHP_INI_SCAN_DIR": f":{tmp_path}/ini", "SIDECAR_FORWARD_ENV": "PHP_INI_SCAN_DIR"}
+    ours = mailing(tmp_path, _SENDMAIL.format(folder=tmp_path))
     with serving(request.param, {**ours, "SIDECAR_STATE_DIR": str(tmp_path / "sidecar")}, PAGES) as web:
         yield web
 

@@ -74,12 +74,6 @@ class Shop(Application):
         assert status == 0, shown
         return str(shown)
 
-    def runs_without_a_boot(self) -> bool:
-        """Handle a message, and say whether only the script that dispatched it has booted the kernel."""
-        before = len(self.lines("boots"))
-        self.ended(self.dispatch())
-        return len(self.lines("boots")) == before + 1
-
 
 @pytest.fixture
 def shop(daemon: Daemon, tmp_path: Path) -> Shop:
@@ -137,15 +131,10 @@ def test_each_message_has_a_process_forked_from_one_that_has_booted_the_kernel(s
     }
 """,
     )
-    eventually(shop.runs_without_a_boot, 60)
-    (shop.folder / "steps").unlink()
-    booted = shop.lines("boots")
-    ids = shop.say("foreach (range(1, 20) as $n) { $ids[] = dispatch(new Step()); } say($ids);")
-    booted += shop.lines("boots")[len(booted) :][:1]  # of the script
-    assert all(shop.ended(id)["outcome"] == "succeeded" for id in ids)
-    assert len({line.split()[0] for line in shop.lines()}) == 20
-    assert all(" handled 1 " in line for line in shop.lines())  # each with a container as the boot left it
-    assert shop.lines("boots") == booted
+    step = "$ids[] = dispatch(new Step());"
+    lines = shop.run_of_one_boot(f"{step} say($ids);", f"foreach (range(1, 20) as $n) {{ {step} }} say($ids);")
+    assert len({line.split()[0] for line in lines}) == 20
+    assert all(" handled 1 " in line for line in lines)  # each with a container as the boot left it
 
 
 def test_the_page_of_the_example_answers_and_the_receipt_is_sent(shop: Shop) -> None:

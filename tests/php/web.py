@@ -317,6 +317,16 @@ def _running(command: list[str], folder: Path, port: int, env: dict[str, str]) -
         server.wait(20)
 
 
+def mailing(folder: Path, script: str) -> dict[str, str]:
+    """Make a program that mail() runs on pages and in their jobs; returns the environment that has it so."""
+    sendmail = folder / "sendmail"
+    sendmail.write_text(script)
+    sendmail.chmod(0o755)
+    (folder / "ini").mkdir()
+    (folder / "ini" / "mail.ini").write_text(f"sendmail_path = {sendmail}\n")
+    return {"PHP_INI_SCAN_DIR": f":{folder}/ini", "SIDECAR_FORWARD_ENV": "PHP_INI_SCAN_DIR"}
+
+
 def _folder(name: str) -> Path:
     folder = Path(name)
     (folder / "pages").mkdir()
