@@ -152,11 +152,16 @@ def soon(condition: Callable[[], Value]) -> Value:
 def installed(mariadb: MariaDb, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Install WordPress, which takes seconds, and return the database; what it has to do is done for the next hour."""
     site = WordPress(tmp_path_factory.mktemp("wordpress") / "site", mariadb)
+    install(site)
+    return site.database
+
+
+def install(site: WordPress) -> None:
+    """Do what a visit of wp-admin/install.php does, and what WordPress then has to do at once."""
     site.run(_INSTALL.format(folder=site.folder), load=False)
     # A first visit finds much to be scheduled, and must not ask in vain for somebody to run it.
     site.run(f"define('DISABLE_WP_CRON', true); require '{site.folder}/wp-load.php';", load=False)
     site.run(f"require '{site.folder}/wp-cron.php';", load=False)
-    return site.database
 
 
 @pytest.fixture(name="wordpress")
